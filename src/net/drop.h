@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Why a packet ended here. The one list; names are what operators, metrics and the API show.
+ * Every packet that a worker takes in leaves transmitted, punted, or dropped with one of these.
+ */
+#pragma once
+
+/* X(enum, name, explanation) */
+#define XV_DROP_REASONS(X)                                                                         \
+	X(UNBOUND, "unbound", "input port belongs to no network and no wire")                      \
+	X(HEADER, "header", "virtio-net header is invalid: offsets or sizes beyond the packet")    \
+	X(MALFORMED, "malformed", "frame is shorter than its headers say")                         \
+	X(RUNT, "runt", "frame is shorter than an Ethernet header")                                \
+	X(VLAN, "vlan", "VLAN is not allowed on the input port")                                   \
+	X(NO_MEMBER, "no-member", "nobody else on the network (or VLAN) to send to")               \
+	X(SAME_PORT, "same-port", "destination was learned on the input port itself")              \
+	X(RESERVED_MAC, "reserved-mac", "link-local destination 01:80:c2:00:00:0x is not forwarded")\
+	X(MTU, "mtu", "frame is larger than the output's MTU")                                     \
+	X(OFFLOAD, "offload", "checksum or segmentation request cannot be carried out")            \
+	X(RATE_LIMIT, "rate-limit", "output is over its rate limit")                               \
+	X(TX_DOWN, "tx-down", "output port is down")                                               \
+	X(TX_FULL, "tx-full", "output queue is full: receiver is too slow")                        \
+	X(TX_SIZE, "tx-size", "receiver's buffers are too small for the frame")                    \
+	X(NO_BUFFER, "no-buffer", "out of packet memory")                                          \
+	X(DETACHED, "detached", "port was removed while the packet waited")
+
+enum xv_drop {
+#define X(e, n, t) XV_DROP_##e,
+	XV_DROP_REASONS(X)
+#undef X
+	XV_DROP_MAX
+};
+
+struct xv_drop_info {
+	const char *name, *explanation;
+};
+extern const struct xv_drop_info xv_drop_info[XV_DROP_MAX];
