@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Burst receive and send on a packed ring (virtio 1.2, section 2.8). Compiled by packed.c as it is and by
+ * packed_avx512.c with XV_AVX512; XV_PACKED(name) gives each its own symbols.
+ *
+ * We give descriptors back in the order in which they came, so the place where a used descriptor is
+ * written is always the place where its chain began: avail_idx and used_idx move together.
+ */
+#include "virtio/vring_burst.h"
+
+#define GROUP 8 /* descriptors that the vector code looks at together */
+
+#define F_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
+#define F_USED (1u << VRING_PACKED_DESC_F_USED)
+/* What must match for a descriptor that is available, stands alone and has the wanted direction. */
+#define F_CHECKED (F_AVAIL | F_USED | VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)
+
+static inline uint16_t avail_flags(bool wrap)
+{
+	return wrap ? F_AVAIL : F_USED;
+}
+
+static inline uint16_t used_flags(bool wrap)
+{
+	return wrap ? F_AVAIL | F_USED : 0;
+}
+
+static inline bool packed_is_available(const struct xv_vring *vq, uint16_t pos, bool wrap)
+{
+	uint16_t flags = __atomic_load_n(&vq->packed[pos].flags, __ATOMIC_ACQUIRE);
+
+	return (flags & (F_AVAIL | F_USED)) == avail_flags(wrap);
+}
+
+static inline void packed_advance(struct xv_vring *vq, uint16_t n)
+{
+	uint32_t pos = (uint32_t)vq->avail_idx + n;
+
+	if (pos >= vq->size) {
+		pos -= vq->size;
+		vq->avail_wrap = !vq->avail_wrap;
+	}
+	vq->avail_idx = (uint16_t)pos;
+}
+
+#ifdef XV_AVX512
+/*
+ * Eight descriptors at once: all available, alone, of the wanted direction, in the region last hit.
+ * Looked at twice: the second load, after the flags said "available", is the one that counts.
+ */
+static inline bool packed_gather_group(const struct xv_vring *vq, uint16_t pos, uint16_t want,
+				       uint8_t **vas, uint32_t *lens, uint16_t *ids)
+{
+	const __m512i even = _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0);
+	const __m512i odd = _mm512_set_epi64(15, 13, 11, 9, 7, 5, 3, 1);
+	const struct vring_packed_desc *desc = &vq->packed[pos];
+	__m512i low, high, addr, rest, offset, len;
+
+	low = _mm512_loadu_si512(&desc[0]);
+	high = _mm512_loadu_si512(&desc[4]);
+	rest = _mm512_permutex2var_epi64(low, odd, high); /* len | id << 32 | flags << 48 */
+	if (_mm512_cmpneq_epi64_mask(
+		    _mm512_and_si512(rest, _mm512_set1_epi64((int64_t)((uint64_t)F_CHECKED << 48))),
+		    _mm512_set1_epi64((int64_t)((uint64_t)want << 48))) != 0)
+		return false;
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	low = _mm512_loadu_si512(&desc[0]);
+	high = _mm512_loadu_si512(&desc[4]);
+	addr = _mm512_permutex2var_epi64(low, even, high);
+	rest = _mm512_permutex2var_epi64(low, odd, high);
+	len = _mm512_and_si512(rest, _mm512_set1_epi64(UINT32_MAX));
+	offset = _mm512_sub_epi64(addr, _mm512_set1_epi64((int64_t)vq->region_gpa));
+	if (_mm512_cmpge_epu64_mask(offset, _mm512_set1_epi64((int64_t)vq->region_size)) != 0 ||
+	    _mm512_cmpgt_epu64_mask(
+		    len, _mm512_sub_epi64(_mm512_set1_epi64((int64_t)vq->region_size), offset)) != 0)
+		return false;
+	_mm512_storeu_si512(vas, _mm512_add_epi64(offset, _mm512_set1_epi64((int64_t)(uintptr_t)
+										    vq->region_hva)));
+	_mm256_storeu_si256((__m256i *)(void *)lens, _mm512_cvtepi64_epi32(len));
+	_mm_storeu_si128((__m128i *)(void *)ids,
+			 _mm512_cvtepi64_epi16(_mm512_srli_epi64(rest, 32)));
+	return true;
+}
+#endif
+
+/*
+ * Read up to n descriptors that are available, stand alone and have this direction (0 or WRITE), within
+ * one region. Stops at the first that is anything else.
+ */
+static inline unsigned int packed_gather(struct xv_vring *vq, uint16_t direction, unsigned int n,
+					 uint8_t **vas, uint32_t *lens, uint16_t *ids)
+{
+	uint32_t pos = vq->avail_idx;
+	uint16_t want = avail_flags(vq->avail_wrap) | direction;
+	unsigned int i = 0;
+
+	while (i < n) {
+		const volatile uint64_t *desc;
+		uint64_t addr, rest;
+
+#ifdef XV_AVX512
+		if (likely(n - i >= GROUP && pos + GROUP <= vq->size) &&
+		    likely(packed_gather_group(vq, (uint16_t)pos, want, &vas[i], &lens[i], &ids[i]))) {
+			i += GROUP;
+			pos += GROUP;
+			goto next;
+		}
+#endif
+		if ((__atomic_load_n(&vq->packed[pos].flags, __ATOMIC_ACQUIRE) & F_CHECKED) != want)
+			break;
+		desc = (const volatile uint64_t *)(const volatile void *)&vq->packed[pos];
+		addr = desc[0];
+		rest = desc[1];
+		lens[i] = (uint32_t)rest;
+		ids[i] = (uint16_t)(rest >> 32);
+		vas[i] = translate(vq, addr, lens[i]);
+		if (unlikely(vas[i] == NULL))
+			break;
+		i++;
+		pos++;
+#ifdef XV_AVX512
+next:
+#endif
+		if (pos == vq->size) {
+			pos = 0;
+			want ^= F_AVAIL | F_USED;
+		}
+	}
+	return i;
+}
+
+/*
+ * Write n used descriptors from used_idx on, one per position; the first of them last, with release,
+ * so that the guest sees all or none. lens NULL: zero (buffers that we only read).
+ */
+static inline void packed_put_used(struct xv_vring *vq, const uint16_t *ids, const uint32_t *lens,
+				   unsigned int n)
+{
+	uint16_t wrote = lens != NULL ? VRING_DESC_F_WRITE : 0;
+	uint64_t first = (lens != NULL ? lens[0] : 0) | (uint64_t)ids[0] << 32 |
+			 (uint64_t)(uint16_t)(used_flags(vq->used_wrap) | wrote) << 48;
+	struct vring_packed_desc *first_desc = &vq->packed[vq->used_idx];
+	uint32_t pos = vq->used_idx;
+	unsigned int i;
+
+	for (i = 1; i < n; i++) {
+		uint64_t rest;
+
+		if (unlikely(++pos == vq->size)) {
+			pos = 0;
+			vq->used_wrap = !vq->used_wrap;
+		}
+		rest = (lens != NULL ? lens[i] : 0) | (uint64_t)ids[i] << 32 |
+		       (uint64_t)(uint16_t)(used_flags(vq->used_wrap) | wrote) << 48;
+		memcpy((uint8_t *)&vq->packed[pos] + 8, &rest, sizeof(rest));
+	}
+	if (++pos == vq->size) {
+		pos = 0;
+		vq->used_wrap = !vq->used_wrap;
+	}
+	vq->used_idx = (uint16_t)pos;
+	__atomic_store_n((uint64_t *)(void *)((uint8_t *)first_desc + 8), first, __ATOMIC_RELEASE);
+}
+
+/* One used descriptor for a chain that takes `count` positions (2.8.9: the others are skipped). */
+static inline void packed_put_used_chain(struct xv_vring *vq, uint16_t id, uint32_t len,
+					 uint16_t count, uint16_t wrote)
+{
+	struct vring_packed_desc *desc = &vq->packed[vq->used_idx];
+	uint64_t rest = len | (uint64_t)id << 32 |
+			(uint64_t)(uint16_t)(used_flags(vq->used_wrap) | wrote) << 48;
+	uint32_t pos = (uint32_t)vq->used_idx + count;
+
+	if (pos >= vq->size) {
+		pos -= vq->size;
+		vq->used_wrap = !vq->used_wrap;
+	}
+	vq->used_idx = (uint16_t)pos;
+	__atomic_store_n((uint64_t *)(void *)((uint8_t *)desc + 8), rest, __ATOMIC_RELEASE);
+}
+
+/* A burst has moved used_idx on from `from`: log the descriptors written, notify. */
+static inline void packed_publish(struct xv_vring *vq, uint16_t from)
+{
+	/* Something was published: the same position again means a whole lap. */
+	uint16_t published = vq->used_idx > from ? (uint16_t)(vq->used_idx - from)
+						 : (uint16_t)(vq->used_idx + vq->size - from);
+
+	if (unlikely(vq->log != NULL) && vq->log_used_gpa != UINT64_MAX)
+		xv_dirty_log_mark(vq->log, vq->log_used_gpa,
+				  (uint64_t)vq->size * sizeof(struct vring_packed_desc));
+	xv_vring_notify(vq, published);
+}
+
+/* As split_recv_one(). */
+static __attribute__((noinline)) int packed_recv_one(struct xv_vring *vq, struct rte_mbuf **pkt)
+{
+	struct xv_pieces pieces;
+	enum xv_vring_error error;
+	uint16_t id, count, pos = vq->avail_idx;
+	int rc;
+
+	pieces.n = 0;
+	pieces.bytes = 0;
+	error = xv_chain_walk_packed(vq, pos, false, &pieces, &id, &count);
+	if (error == XV_VRING_OK && pieces.bytes < vq->hdr_len)
+		error = XV_VRING_BAD_LENGTH;
+	if (error != XV_VRING_OK) {
+		xv_vring_break(vq, error);
+		return -1;
+	}
+	rc = xv_chain_to_packet(vq, &pieces, pkt);
+	if (rc == -ENOBUFS) {
+		xv_vring_count(&vq->no_mbuf);
+		return -1;
+	}
+	packed_advance(vq, count);
+	packed_put_used_chain(vq, id, 0, count, 0);
+	if (rc != 0)
+		xv_vring_count(&vq->bad_headers);
+	return rc == 0;
+}
+
+uint16_t XV_PACKED(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t from = vq->used_idx, done = 0, taken = 0;
+	uint8_t *vas[XV_BURST];
+	uint32_t lens[XV_BURST];
+	uint16_t ids[XV_BURST];
+	const bool careful = vq->inflight != NULL;
+
+	if (unlikely(xv_vring_is_broken(vq)))
+		return 0;
+	n = RTE_MIN(n, XV_BURST);
+	/* `taken` bounds the work where frames are dropped for their headers. */
+	while (done < n && taken < n) {
+		unsigned int i, k = 0;
+		int one;
+
+		if (likely(!careful))
+			k = packed_gather(vq, 0, (unsigned int)(n - done), vas, lens, ids);
+		for (i = 0; i < k; i++) {
+			if (unlikely(lens[i] - vq->hdr_len - 1u >= XV_PACKET_DATA_BYTES))
+				break;
+			__builtin_prefetch(vas[i]);
+		}
+		k = i;
+		if (likely(k > 0)) {
+			if (unlikely(rte_mempool_get_bulk(vq->pool, (void **)&pkts[done], k) != 0)) {
+				xv_vring_count(&vq->no_mbuf);
+				break;
+			}
+			for (i = 0; i < k; i++)
+				rte_prefetch0(&pkts[done + i]->rearm_data);
+			done = (uint16_t)(done + copy_from_guest(vq, &pkts[done], vas, lens, k));
+			packed_advance(vq, (uint16_t)k);
+			packed_put_used(vq, ids, NULL, k);
+			taken = (uint16_t)(taken + k);
+			if (done == n)
+				break;
+		}
+		if (!packed_is_available(vq, vq->avail_idx, vq->avail_wrap))
+			break;
+		one = packed_recv_one(vq, &pkts[done]);
+		if (one < 0)
+			break;
+		done = (uint16_t)(done + one);
+		taken++;
+	}
+	if (taken > 0)
+		packed_publish(vq, from);
+	return done;
+}
+
+/* As split_send_one(). */
+static __attribute__((noinline)) bool packed_send_one(struct xv_vring *vq, struct rte_mbuf *m,
+						      enum xv_vring_reject *why)
+{
+	uint32_t need = vq->hdr_len + rte_pktmbuf_pkt_len(m), filled = 0, pos = vq->avail_idx;
+	uint16_t ids[XV_CHAIN_MAX], counts[XV_CHAIN_MAX], n = 0, i, total = 0;
+	uint32_t lens[XV_CHAIN_MAX];
+	bool wrap = vq->avail_wrap;
+	struct xv_pieces pieces;
+
+	if ((m->ol_flags & XV_PACKET_OFFLOAD) != 0 &&
+	    (xv_offload_caps(xv_packet_offload(m)) & ~vq->caps) != 0) {
+		*why = XV_VRING_OFFLOAD;
+		return false;
+	}
+	pieces.n = 0;
+	pieces.bytes = 0;
+	while (filled < need) {
+		enum xv_vring_error error;
+		uint32_t before = pieces.bytes;
+
+		if (total >= vq->size || n == XV_CHAIN_MAX || (n == 1 && !vq->mergeable)) {
+			*why = XV_VRING_TOO_LONG;
+			return false;
+		}
+		if (!packed_is_available(vq, (uint16_t)pos, wrap)) {
+			*why = XV_VRING_FULL;
+			return false;
+		}
+		error = xv_chain_walk_packed(vq, (uint16_t)pos, true, &pieces, &ids[n], &counts[n]);
+		if (error == XV_VRING_OK &&
+		    (pieces.bytes == before || (n == 0 && pieces.bytes < vq->hdr_len)))
+			error = XV_VRING_BAD_LENGTH;
+		if (error == XV_VRING_OK && (uint32_t)total + counts[n] > vq->size)
+			error = XV_VRING_BAD_CHAIN;
+		if (error != XV_VRING_OK) {
+			xv_vring_break(vq, error);
+			*why = XV_VRING_DEAD;
+			return false;
+		}
+		lens[n] = RTE_MIN(pieces.bytes - before, need - filled);
+		filled += lens[n];
+		total = (uint16_t)(total + counts[n]);
+		pos += counts[n];
+		if (pos >= vq->size) {
+			pos -= vq->size;
+			wrap = !wrap;
+		}
+		n++;
+	}
+	xv_packet_to_chain(vq, &pieces, m, n);
+	packed_advance(vq, total);
+	/* The guest must not see the first buffer before the others: num_buffers counts on them. */
+	if (n == 1) {
+		packed_put_used_chain(vq, ids[0], lens[0], counts[0], VRING_DESC_F_WRITE);
+		return true;
+	}
+	{
+		uint16_t first_idx = vq->used_idx;
+		bool first_wrap = vq->used_wrap;
+		uint16_t end_idx;
+		bool end_wrap;
+
+		pos = (uint32_t)first_idx + counts[0];
+		if (pos >= vq->size) {
+			pos -= vq->size;
+			vq->used_wrap = !vq->used_wrap;
+		}
+		vq->used_idx = (uint16_t)pos;
+		for (i = 1; i < n; i++)
+			packed_put_used_chain(vq, ids[i], lens[i], counts[i], VRING_DESC_F_WRITE);
+		end_idx = vq->used_idx;
+		end_wrap = vq->used_wrap;
+		vq->used_idx = first_idx;
+		vq->used_wrap = first_wrap;
+		packed_put_used_chain(vq, ids[0], lens[0], counts[0], VRING_DESC_F_WRITE);
+		vq->used_idx = end_idx;
+		vq->used_wrap = end_wrap;
+	}
+	return true;
+}
+
+uint16_t XV_PACKED(send)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n,
+			 enum xv_vring_reject *why)
+{
+	uint16_t from = vq->used_idx, done = 0;
+	uint8_t *vas[XV_BURST];
+	uint32_t lens[XV_BURST];
+	uint16_t ids[XV_BURST];
+	const bool careful = vq->log != NULL || vq->inflight != NULL;
+
+	*why = XV_VRING_FULL;
+	if (unlikely(xv_vring_is_broken(vq))) {
+		*why = XV_VRING_DEAD;
+		return 0;
+	}
+	n = RTE_MIN(n, XV_BURST);
+	while (done < n) {
+		unsigned int i, k, simple;
+
+		for (simple = 0; simple < (unsigned int)(n - done) && packet_is_simple(pkts[done + simple]);
+		     simple++)
+			;
+		k = careful ? 0 : packed_gather(vq, VRING_DESC_F_WRITE, simple, vas, lens, ids);
+		for (i = 0; i < k; i++) {
+			uint32_t need = vq->hdr_len + pkts[done + i]->pkt_len;
+
+			if (unlikely(lens[i] < need))
+				break;
+			lens[i] = need;
+			prefetch_for_write(vas[i]);
+			prefetch_for_write(vas[i] + 64);
+		}
+		k = i;
+		if (likely(k > 0)) {
+			copy_to_guest(vq, &pkts[done], vas, k);
+			packets_free(&pkts[done], k);
+			packed_advance(vq, (uint16_t)k);
+			packed_put_used(vq, ids, lens, k);
+			done = (uint16_t)(done + k);
+			if (done == n)
+				break;
+		}
+		if (!packed_is_available(vq, vq->avail_idx, vq->avail_wrap))
+			break;
+		if (!packed_send_one(vq, pkts[done], why))
+			break;
+		rte_pktmbuf_free(pkts[done]);
+		done++;
+	}
+	if (done > 0)
+		packed_publish(vq, from);
+	return done;
+}
