@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control thread's side of bindings and rate limits. */
+#include "fastpath/binding.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "fastpath/rate_limit.h"
+#include "fastpath/worker_state.h"
+#include "table/rcu.h"
+
+#define LEAST_PACKETS 64
+#define LEAST_BITS (INT64_C(128) * 1024 * 8)
+
+_Atomic(struct xv_port *) xv_port_table[XV_MAX_PORTS];
+
+void xv_port_bind(struct xv_port *port, struct xv_binding *binding)
+{
+	const struct xv_binding *old;
+
+	if (binding != NULL)
+		atomic_store(&xv_port_table[port->id], port);
+	old = atomic_exchange(&port->binding, binding);
+	if (old != NULL)
+		xv_rcu_defer(free, (void *)(uintptr_t)old);
+}
+
+static void bucket_init(struct xv_rate_bucket *b, uint64_t per_second, uint32_t burst_ms, int64_t least)
+{
+	b->per_second = per_second;
+	b->depth = (int64_t)((unsigned __int128)per_second * burst_ms / 1000);
+	if (b->depth < least)
+		b->depth = least;
+	atomic_init(&b->tokens, b->depth);
+}
+
+int xv_rate_limit_create(uint64_t pps, uint64_t bps, uint32_t burst_ms, struct xv_rate_limit **limit)
+{
+	struct xv_rate_limit *l = calloc(1, sizeof(*l));
+
+	if (l == NULL)
+		return -ENOMEM;
+	bucket_init(&l->packets, pps, burst_ms, LEAST_PACKETS);
+	bucket_init(&l->bits, bps, burst_ms, LEAST_BITS);
+	atomic_init(&l->refilled, xv_clock_cycles());
+	*limit = l;
+	return 0;
+}
+
+void xv_rate_limit_destroy(struct xv_rate_limit *limit)
+{
+	free(limit);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is done with the packets of a port: the one thing that the control thread decides per port.
+ * Class A: a binding is built, published with xv_port_bind(), never changed, freed after a grace period.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "port/port.h"
+
+struct xv_network;
+struct xv_rate_limit;
+
+enum xv_forward {
+	XV_FORWARD_NETWORK, /* MAC-learning bridge domain */
+	XV_FORWARD_WIRE,    /* everything to the peer, no look-up, nothing parsed */
+};
+
+struct xv_binding {
+	enum xv_forward forward;
+	struct xv_network *network; /* NETWORK; outlives the binding */
+	struct xv_port *peer;	    /* WIRE; outlives the binding */
+	/* NETWORK: untagged frames belong to `vlan` (0: to the untagged domain). With trunk, tagged
+	 * frames of the VLANs in trunk_vlans pass with their tag; without it tagged frames are
+	 * dropped if vlan != 0 (access port), and pass through by their tag if vlan == 0 (transparent). */
+	uint16_t vlan;
+	bool trunk;
+	uint64_t trunk_vlans[4096 / 64]; /* bit per VLAN id */
+	/* NULL = unlimited. Class C: shared with other queues' workers; outlive the binding. */
+	struct xv_rate_limit *rx_limit; /* what the port receives from its VM: held back, not dropped */
+	struct xv_rate_limit *tx_limit; /* what is sent to the VM: dropped beyond the limit */
+};
+
+/* control. Publish binding (ownership passes; plain malloc memory) or NULL; the old one is freed after
+ * a grace period. */
+void xv_port_bind(struct xv_port *port, struct xv_binding *binding);

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The MAC-learning stage (IEEE 802.1Q, clauses 7 and 8.6-8.8): classify to a VLAN, learn the source, look up the destination,
+ * send there or flood. Stage by stage over the burst.
+ */
+#include <string.h>
+
+#include <rte_ether.h>
+
+#include "fastpath/network.h"
+#include "fastpath/worker_state.h"
+#include "net/parse.h"
+#include "port/eal.h"
+
+#define TAG_BYTES 4
+#define VLAN_MASK 0xfff
+/* In the keys of net/parse.h: the multicast bit of a MAC, and 01:80:c2:00:00:0x. */
+#define KEY_MULTICAST (UINT64_C(1) << 56)
+#define KEY_RESERVED (UINT64_C(0x0180c2000000) << 16)
+#define KEY_RESERVED_MASK (UINT64_C(0xfffffffffff0) << 16)
+
+/* One packet of the burst: what parsing and classification found. */
+struct frame {
+	struct rte_mbuf *m;
+	uint64_t dst_key; /* with VLAN */
+	uint16_t vlan;	  /* VLAN it belongs to; 0 = untagged domain */
+	uint16_t tci;	  /* of its tag, or of the tag it would get */
+	bool tagged;
+};
+
+static inline bool vlan_allowed(const struct xv_binding *b, uint16_t vlan)
+{
+	return (b->trunk_vlans[vlan / 64] >> (vlan % 64) & 1) != 0;
+}
+
+/* Which VLAN a frame that came in through `b` belongs to. False: not allowed there. */
+static inline bool classify(const struct xv_binding *b, const struct xv_parsed *p, struct frame *f)
+{
+	uint16_t vid = p->tagged ? p->vlan_tci & VLAN_MASK : 0;
+
+	f->tagged = p->tagged;
+	f->tci = p->vlan_tci;
+	if (vid == 0) { /* untagged, or priority-tagged */
+		f->vlan = b->vlan;
+		f->tci = (uint16_t)((p->tagged ? p->vlan_tci & ~VLAN_MASK : 0) | b->vlan);
+		return true;
+	}
+	f->vlan = vid;
+	if (b->trunk)
+		return vid == b->vlan || vlan_allowed(b, vid);
+	return b->vlan == 0; /* access ports take no tagged frames; plain ones pass any */
+}
+
+/* Whether frames of the VLAN leave through `b`, and if so whether with a tag. */
+static inline bool egress(const struct xv_binding *b, uint16_t vlan, bool *tagged)
+{
+	*tagged = vlan != b->vlan;
+	if (!*tagged)
+		return true;
+	if (b->trunk)
+		return vlan != 0 && vlan_allowed(b, vlan);
+	return b->vlan == 0;
+}
+
+static bool tag_remove(struct rte_mbuf *m)
+{
+	uint8_t *start = rte_pktmbuf_mtod(m, uint8_t *);
+
+	if (rte_pktmbuf_data_len(m) < RTE_ETHER_HDR_LEN + TAG_BYTES)
+		return false;
+	memmove(start + TAG_BYTES, start, 2 * RTE_ETHER_ADDR_LEN);
+	(void)rte_pktmbuf_adj(m, TAG_BYTES);
+	if ((m->ol_flags & XV_PACKET_OFFLOAD) != 0)
+		xv_packet_offload(m)->csum_start -= TAG_BYTES;
+	return true;
+}
+
+static bool tag_insert(struct rte_mbuf *m, uint16_t tci)
+{
+	uint8_t *start = (uint8_t *)rte_pktmbuf_prepend(m, TAG_BYTES);
+
+	if (start == NULL)
+		return false;
+	memmove(start, start + TAG_BYTES, 2 * RTE_ETHER_ADDR_LEN);
+	start[12] = RTE_ETHER_TYPE_VLAN >> 8;
+	start[13] = RTE_ETHER_TYPE_VLAN & 0xff;
+	start[14] = (uint8_t)(tci >> 8);
+	start[15] = (uint8_t)tci;
+	if ((m->ol_flags & XV_PACKET_OFFLOAD) != 0)
+		xv_packet_offload(m)->csum_start += TAG_BYTES;
+	return true;
+}
+
+/* A request whose offsets point into the tag that goes cannot be kept. */
+static bool retag(struct rte_mbuf *m, const struct frame *f, bool want_tag)
+{
+	if (f->tagged == want_tag)
+		return true;
+	if (want_tag)
+		return tag_insert(m, f->tci);
+	if ((m->ol_flags & XV_PACKET_OFFLOAD) != 0 &&
+	    xv_packet_offload(m)->csum_start < RTE_ETHER_HDR_LEN + TAG_BYTES)
+		return false;
+	return tag_remove(m);
+}
+
+/* Send f to one port; m is f->m or a copy of it and is taken. */
+static void send_to(struct xv_worker *w, struct xv_port *out, const struct xv_binding *b,
+		    const struct frame *f, struct rte_mbuf *m, bool want_tag)
+{
+	if (unlikely(!retag(m, f, want_tag)))
+		xv_packet_drop(w, m, XV_DROP_MALFORMED);
+	else
+		xv_pipeline_output(w, out, b, XV_QUEUE_BY_FLOW, &m, 1);
+}
+
+/*
+ * Another packet with the same bytes for one more receiver. Shared where nobody writes: a frame that
+ * wants no offload and keeps its tag as it is; else a copy.
+ */
+static struct rte_mbuf *another(struct rte_mbuf *m, bool will_be_written)
+{
+	struct rte_mbuf *seg, *copy;
+
+	if (!will_be_written && (m->ol_flags & XV_PACKET_OFFLOAD) == 0) {
+		for (seg = m; seg != NULL; seg = seg->next)
+			rte_mbuf_refcnt_update(seg, 1);
+		return m;
+	}
+	copy = rte_pktmbuf_copy(m, xv_packet_pool(), 0, UINT32_MAX);
+	if (copy != NULL) {
+		copy->port = m->port;
+		copy->ol_flags |= m->ol_flags & XV_PACKET_OFFLOAD;
+		*xv_packet_offload(copy) = *xv_packet_offload(m);
+	}
+	return copy;
+}
+
+/* To every other member whose VLANs allow it. The original goes last. */
+static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_network *network,
+		  const struct frame *f)
+{
+	const struct xv_members *members =
+		atomic_load_explicit(&network->members, memory_order_acquire);
+	struct xv_counters *c = &w->counters[in->id];
+	struct xv_port *held = NULL;
+	const struct xv_binding *held_binding = NULL;
+	bool held_tag = false;
+	unsigned int i;
+
+	for (i = 0; members != NULL && i < members->n; i++) {
+		struct xv_port *out = members->ports[i];
+		const struct xv_binding *b;
+		bool want_tag;
+
+		if (out == in || atomic_load_explicit(&out->tx_queues, memory_order_relaxed) == 0)
+			continue;
+		b = atomic_load_explicit(&out->binding, memory_order_acquire);
+		if (b == NULL || b->network != network || !egress(b, f->vlan, &want_tag))
+			continue;
+		if (held != NULL) {
+			struct rte_mbuf *m = another(f->m, held_tag != f->tagged);
+
+			count(&c->copies, 1);
+			if (m == NULL)
+				count(&c->drops[XV_DROP_NO_BUFFER], 1);
+			else
+				send_to(w, held, held_binding, f, m, held_tag);
+		}
+		held = out;
+		held_binding = b;
+		held_tag = want_tag;
+	}
+	if (held == NULL) {
+		xv_packet_drop(w, f->m, XV_DROP_NO_MEMBER);
+		return;
+	}
+	/* Others may share the bytes still: who writes takes a copy of its own. */
+	if (held_tag != f->tagged && rte_mbuf_refcnt_read(f->m) > 1) {
+		struct rte_mbuf *m = another(f->m, true);
+
+		rte_pktmbuf_free(f->m);
+		if (m == NULL)
+			count(&c->drops[XV_DROP_NO_BUFFER], 1);
+		else
+			send_to(w, held, held_binding, f, m, held_tag);
+		return;
+	}
+	send_to(w, held, held_binding, f, f->m, held_tag);
+}
+
+/* n frames with the same VLAN and destination; frames[i].m is pkts[i]. */
+static void forward(struct xv_worker *w, struct xv_port *in, const struct xv_network *network,
+		    const struct frame *frames, struct rte_mbuf **pkts, uint16_t n, uint16_t port_id)
+{
+	struct xv_port *out = xv_port_by_id(port_id);
+	uint64_t dst_key = frames[0].dst_key;
+	const struct xv_binding *b;
+	bool want_tag;
+	uint16_t i;
+
+	if (unlikely((dst_key & KEY_RESERVED_MASK) == KEY_RESERVED)) { /* 802.1Q, table 8-1 */
+		for (i = 0; i < n; i++)
+			xv_packet_drop(w, pkts[i], XV_DROP_RESERVED_MAC);
+		return;
+	}
+	if (unlikely(out == in)) {
+		for (i = 0; i < n; i++)
+			xv_packet_drop(w, pkts[i], XV_DROP_SAME_PORT);
+		return;
+	}
+	b = out == NULL ? NULL : atomic_load_explicit(&out->binding, memory_order_acquire);
+	/* Not learned, or on a port that has left the network since. */
+	if (unlikely(b == NULL || b->network != network || !egress(b, frames[0].vlan, &want_tag))) {
+		for (i = 0; i < n; i++)
+			flood(w, in, network, &frames[i]);
+		return;
+	}
+	for (i = 0; i < n; i++)
+		if (unlikely(frames[i].tagged != want_tag))
+			break;
+	if (i > 0)
+		xv_pipeline_output(w, out, b, XV_QUEUE_BY_FLOW, pkts, i);
+	for (; i < n; i++)
+		send_to(w, out, b, &frames[i], pkts[i], want_tag);
+}
+
+void xv_bridge_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
+		     struct rte_mbuf **pkts, uint16_t n)
+{
+	struct xv_mac_table *macs = binding->network->macs;
+	struct frame frames[XV_BURST];
+	uint64_t keys[XV_BURST], last_src = 0;
+	uint16_t ports[XV_BURST], first[XV_BURST + 1], i, kept = 0, runs = 0;
+
+	/*
+	 * Parse, classify, learn. Frames of a burst mostly come from one sender and go to one receiver:
+	 * neighbours with the same source are learned once, runs with the same destination looked up once.
+	 */
+	for (i = 0; i < n; i++) {
+		struct frame *f = &frames[kept];
+		struct rte_mbuf *m = pkts[i];
+		struct xv_parsed parsed;
+		uint64_t src;
+
+		if (unlikely(xv_parse_eth(rte_pktmbuf_mtod(m, const uint8_t *),
+					  rte_pktmbuf_data_len(m), &parsed) != XV_PARSE_OK)) {
+			xv_packet_drop(w, m,
+				       rte_pktmbuf_data_len(m) < RTE_ETHER_HDR_LEN
+					       ? XV_DROP_RUNT
+					       : XV_DROP_MALFORMED);
+			continue;
+		}
+		if (unlikely(!classify(binding, &parsed, f))) {
+			xv_packet_drop(w, m, XV_DROP_VLAN);
+			continue;
+		}
+		f->m = m;
+		src = parsed.src_key | f->vlan;
+		f->dst_key = parsed.dst_key | f->vlan;
+		if (src != last_src && (src & KEY_MULTICAST) == 0)
+			xv_mac_table_learn(macs, src, in->id, w->now_s);
+		last_src = src;
+		if (runs == 0 || keys[runs - 1] != f->dst_key) {
+			first[runs] = kept;
+			keys[runs++] = f->dst_key;
+		}
+		pkts[kept++] = m;
+	}
+	if (kept == 0)
+		return;
+	xv_mac_table_lookup_burst(macs, keys, runs, ports);
+	first[runs] = kept;
+	for (i = 0; i < runs; i++)
+		forward(w, in, binding->network, &frames[first[i]], &pkts[first[i]],
+			(uint16_t)(first[i + 1] - first[i]),
+			(keys[i] & KEY_MULTICAST) != 0 ? XV_MAC_NONE : ports[i]);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger: where the packets of a port went. Written by workers (one writer per cell), read by the
+ * control thread. For every input port, exactly, whenever traffic is quiet:
+ *
+ *     rx_packets + copies = forwarded + punts + sum(drops) + held
+ *
+ * tx_* counts what was sent out of this port, whichever port it came from.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "port/port.h"
+
+struct xv_ledger {
+	uint64_t rx_packets, rx_bytes;	/* taken in from this port (also injected ones) */
+	uint64_t copies;		/* added by flooding and by segmentation */
+	uint64_t forwarded;		/* sent out of some other port */
+	uint64_t punts;			/* handed to a slow path */
+	uint64_t held;			/* waiting for room in an output queue */
+	uint64_t tx_packets, tx_bytes;
+	uint64_t drops[XV_DROP_MAX];
+};
+
+/* control. Sum over all workers, living and gone, plus what the port itself refused (headers). */
+void xv_ledger_read(struct xv_port *port, struct xv_ledger *ledger);
+/* control. The id is about to be given to a new port: forget. No worker may know the id. */
+void xv_ledger_reset(uint16_t port_id);

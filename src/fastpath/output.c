@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way out: output queues, the ledger's credits, and drops. */
+#include <rte_cycles.h>
+
+#include "base/clock.h"
+#include "fastpath/worker_state.h"
+
+#define KEEP_MS 1000 /* a receiver that takes nothing for so long loses what waits for it */
+
+void xv_packet_drop(struct xv_worker *w, struct rte_mbuf *m, enum xv_drop reason)
+{
+	count(&w->counters[m->port].drops[reason], 1);
+	rte_pktmbuf_free(m);
+}
+
+struct xv_output *xv_output_get(struct xv_worker *w, struct xv_port *port, uint16_t queue)
+{
+	struct xv_output *out = &w->outputs[port->id].queue[queue];
+
+	out->port = port;
+	out->queue = queue;
+	return out;
+}
+
+/* The first n packets leave the queue; whether sent or dropped is counted by the caller. */
+static void advance(struct xv_output *out, uint16_t n)
+{
+	uint16_t i;
+
+	out->n = (uint16_t)(out->n - n);
+	out->counted = out->counted > n ? (uint16_t)(out->counted - n) : 0;
+	for (i = 0; i < out->n; i++)
+		out->pkts[i] = out->pkts[i + n];
+}
+
+/* Packet i leaves the queue: it is held no longer. */
+static inline void uncount(struct xv_worker *w, const struct xv_output *out, uint16_t i,
+			   uint16_t in_port)
+{
+	if (unlikely(i < out->counted))
+		count(&w->counters[in_port].held, (uint64_t)-1);
+}
+
+static void drop_all(struct xv_worker *w, struct xv_output *out, enum xv_drop reason)
+{
+	uint16_t i;
+
+	for (i = 0; i < out->n; i++) {
+		uncount(w, out, i, out->pkts[i]->port);
+		xv_packet_drop(w, out->pkts[i], reason);
+	}
+	out->n = out->counted = out->segs = 0;
+}
+
+/*
+ * One call of the port's tx, with the books kept: who sent how much is noted before, because the
+ * packets are gone afterwards.
+ */
+static uint16_t send_burst(struct xv_worker *w, struct xv_output *out, enum xv_drop *why)
+{
+	uint16_t in_ports[XV_BURST], n = RTE_MIN(out->n, (uint16_t)XV_BURST), sent, i, first;
+	uint32_t lens[XV_BURST];
+	uint8_t segs[XV_BURST];
+	uint64_t bytes = 0;
+
+	for (i = 0; i < n; i++) {
+		in_ports[i] = out->pkts[i]->port;
+		lens[i] = out->pkts[i]->pkt_len;
+		segs[i] = (uint8_t)out->pkts[i]->nb_segs;
+	}
+	sent = out->port->ops->tx(out->port, out->queue, out->pkts, n, why);
+	for (i = 0; i < sent; i = first) {
+		/* Runs of the same input port are the rule. */
+		for (first = i; first < sent && in_ports[first] == in_ports[i]; first++) {
+			bytes += lens[first];
+			out->segs = (uint16_t)(out->segs - segs[first]);
+			uncount(w, out, first, in_ports[i]);
+		}
+		count(&w->counters[in_ports[i]].forwarded, (uint64_t)(first - i));
+	}
+	if (sent > 0) {
+		struct xv_counters *c = &w->counters[out->port->id];
+
+		count(&c->tx_packets, sent);
+		count(&c->tx_bytes, bytes);
+		out->since = w->now;
+	}
+	advance(out, sent);
+	return sent;
+}
+
+unsigned int xv_output_flush(struct xv_worker *w, struct xv_output *out)
+{
+	unsigned int total = 0;
+
+	/* Packets may have waited here while their port was taken away. */
+	if (unlikely(xv_port_by_id(out->port->id) != out->port)) {
+		drop_all(w, out, XV_DROP_DETACHED);
+		return 0;
+	}
+	while (out->n > 0) {
+		enum xv_drop why = XV_DROP_TX_FULL;
+		uint16_t before = RTE_MIN(out->n, (uint16_t)XV_BURST);
+		uint16_t sent = send_burst(w, out, &why);
+
+		total += sent;
+		if (sent == before)
+			continue;
+		if (why == XV_DROP_TX_FULL) {
+			if (w->now - out->since > xv_clock.hz / 1000 * KEEP_MS)
+				drop_all(w, out, XV_DROP_TX_FULL);
+			break;
+		}
+		if (why == XV_DROP_TX_DOWN) {
+			drop_all(w, out, why);
+			break;
+		}
+		/* This one can never go; the next may. */
+		uncount(w, out, 0, out->pkts[0]->port);
+		out->segs = (uint16_t)(out->segs - out->pkts[0]->nb_segs);
+		xv_packet_drop(w, out->pkts[0], why);
+		advance(out, 1);
+	}
+	for (; unlikely(out->counted < out->n); out->counted++)
+		count(&w->counters[out->pkts[out->counted]->port].held, 1);
+	return total;
+}
+
+void xv_output_put(struct xv_worker *w, struct xv_output *out, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t i;
+
+	if (!out->listed) {
+		if (unlikely(w->n_outputs == XV_MAX_PORTS))
+			(void)xv_output_flush_all(w);
+		if (unlikely(w->n_outputs == XV_MAX_PORTS)) {
+			for (i = 0; i < n; i++)
+				xv_packet_drop(w, pkts[i], XV_DROP_TX_FULL);
+			return;
+		}
+		out->listed = true;
+		out->since = w->now;
+		w->outputs_listed[w->n_outputs++] = out;
+	}
+	for (i = 0; i < n; i++) {
+		/* The bounds are for what a slow receiver leaves here, not for a burst on its way. */
+		if (unlikely(out->n == XV_OUTPUT_MAX ||
+			     (out->counted > 0 &&
+			      out->segs + pkts[i]->nb_segs > XV_OUTPUT_SEGS))) {
+			xv_packet_drop(w, pkts[i], XV_DROP_TX_FULL);
+			continue;
+		}
+		out->segs = (uint16_t)(out->segs + pkts[i]->nb_segs);
+		out->pkts[out->n++] = pkts[i];
+		if (out->n - out->counted >= XV_BURST)
+			(void)xv_output_flush(w, out);
+	}
+}
+
+unsigned int xv_output_flush_all(struct xv_worker *w)
+{
+	unsigned int i, kept = 0, total = 0;
+
+	for (i = 0; i < w->n_outputs; i++) {
+		struct xv_output *out = w->outputs_listed[i];
+
+		if (out->n > 0)
+			total += xv_output_flush(w, out);
+		if (unlikely(out->n > 0))
+			w->outputs_listed[kept++] = out;
+		else
+			out->listed = false;
+	}
+	w->n_outputs = kept;
+	return total;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The walk of a packet, top to bottom: a burst from one input queue, its binding decides, each packet ends in an
+ * output queue or in a counted drop.
+ *
+ *     worker.c    poll -> burst
+ *     pipeline.c  count -> wire | bridge.c: parse, learn, look up | -> output: MTU, limit, offload
+ *     output.c    collect per output queue, send, count
+ */
+#include "fastpath/network.h"
+#include "fastpath/rate_limit.h"
+#include "fastpath/worker_state.h"
+#include "net/parse.h"
+#include "port/eal.h"
+
+#define ETHER_HEADER_BYTES 14
+#define VLAN_TAG_BYTES 4
+
+/* Mark whose packets these are and count them in. */
+static void take_in(struct xv_worker *w, struct xv_port *in, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct xv_counters *c = &w->counters[in->id];
+	uint64_t bytes = 0;
+	uint16_t i;
+
+	for (i = 0; i < n; i++) {
+		pkts[i]->port = in->id;
+		bytes += pkts[i]->pkt_len;
+	}
+	count(&c->rx_packets, n);
+	count(&c->rx_bytes, bytes);
+}
+
+/* The largest frame that m becomes on the wire, once segmented. */
+static uint32_t frame_bytes(struct rte_mbuf *m)
+{
+	const struct xv_offload *request;
+
+	if (likely((m->ol_flags & XV_PACKET_OFFLOAD) == 0))
+		return m->pkt_len;
+	request = xv_packet_offload(m);
+	if (request->gso_type == XV_GSO_NONE)
+		return m->pkt_len;
+	/* Without TCP options: a bound from below is enough, the guest's own MTU is the real one. */
+	return RTE_MIN(m->pkt_len, (uint32_t)request->csum_start + 20u + request->gso_size);
+}
+
+/* Which of the transmit queues of a port: by flow, so that a flow stays in order. */
+static uint16_t queue_by_flow(uint16_t queues, struct rte_mbuf *m)
+{
+	struct xv_parsed parsed;
+
+	if (xv_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m),
+		     rte_pktmbuf_pkt_len(m), &parsed) != XV_PARSE_OK)
+		return 0;
+	return (uint16_t)(parsed.flow_hash % queues);
+}
+
+/* Finish in software what `out` cannot take. Each resulting packet goes to the queue. */
+static void output_finished(struct xv_worker *w, struct xv_port *out, uint16_t queue,
+			    struct rte_mbuf *m)
+{
+	uint16_t in_port = m->port;
+	int n, i;
+
+	n = xv_offload_finish(m, atomic_load_explicit(&out->tx_caps, memory_order_relaxed),
+			      xv_packet_pool(), w->segments, XV_GSO_MAX_SEGMENTS);
+	if (n < 0) {
+		xv_packet_drop(w, m, n == -ENOBUFS ? XV_DROP_NO_BUFFER : XV_DROP_OFFLOAD);
+		return;
+	}
+	count(&w->counters[in_port].copies, (uint64_t)(n - 1));
+	for (i = 0; i < n; i++)
+		w->segments[i]->port = in_port;
+	for (i = 0; i < n; i += XV_BURST)
+		xv_output_put(w, xv_output_get(w, out, queue), &w->segments[i],
+			      (uint16_t)RTE_MIN(n - i, XV_BURST));
+}
+
+/* One packet to one queue, with all that may happen to it on the way. */
+static void output_one(struct xv_worker *w, struct xv_port *out, const struct xv_binding *binding,
+		       uint16_t queue, struct rte_mbuf *m)
+{
+	uint32_t mtu = atomic_load_explicit(&out->mtu, memory_order_relaxed);
+
+	if (unlikely(mtu != 0 && frame_bytes(m) > mtu + ETHER_HEADER_BYTES + VLAN_TAG_BYTES)) {
+		xv_packet_drop(w, m, XV_DROP_MTU);
+		return;
+	}
+	if (unlikely(binding->tx_limit != NULL)) {
+		if (xv_rate_limit_allow(binding->tx_limit, 1, w->now) == 0) {
+			xv_packet_drop(w, m, XV_DROP_RATE_LIMIT);
+			return;
+		}
+		xv_rate_limit_charge(binding->tx_limit, 1, m->pkt_len);
+	}
+	if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0) &&
+	    xv_offload_needed(m, atomic_load_explicit(&out->tx_caps, memory_order_relaxed))) {
+		output_finished(w, out, queue, m);
+		return;
+	}
+	xv_output_put(w, xv_output_get(w, out, queue), &m, 1);
+}
+
+void xv_pipeline_output(struct xv_worker *w, struct xv_port *out, const struct xv_binding *binding,
+			uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t queues = atomic_load_explicit(&out->tx_queues, memory_order_relaxed), i;
+	uint64_t requests = 0;
+
+	if (unlikely(queues == 0)) {
+		for (i = 0; i < n; i++)
+			xv_packet_drop(w, pkts[i], XV_DROP_TX_DOWN);
+		return;
+	}
+	if (queues == 1)
+		queue = 0;
+	else if (queue != XV_QUEUE_BY_FLOW)
+		queue %= queues;
+	for (i = 0; i < n; i++)
+		requests |= pkts[i]->ol_flags;
+	/* Nothing to do for any of them: they stay together. */
+	if (likely((requests & XV_PACKET_OFFLOAD) == 0 && binding->tx_limit == NULL &&
+		   queue != XV_QUEUE_BY_FLOW &&
+		   atomic_load_explicit(&out->mtu, memory_order_relaxed) == 0)) {
+		xv_output_put(w, xv_output_get(w, out, queue), pkts, n);
+		return;
+	}
+	for (i = 0; i < n; i++)
+		output_one(w, out, binding,
+			   queue != XV_QUEUE_BY_FLOW ? queue : queue_by_flow(queues, pkts[i]),
+			   pkts[i]);
+}
+
+/* A wire: everything to the peer as it is, queue by queue. Nothing is parsed. */
+static void wire_burst(struct xv_worker *w, uint16_t queue, const struct xv_binding *binding,
+		       struct rte_mbuf **pkts, uint16_t n)
+{
+	struct xv_port *out = binding->peer;
+	const struct xv_binding *back = atomic_load_explicit(&out->binding, memory_order_acquire);
+	uint16_t i;
+
+	if (likely(back != NULL)) {
+		xv_pipeline_output(w, out, back, queue, pkts, n);
+		return;
+	}
+	for (i = 0; i < n; i++)
+		xv_packet_drop(w, pkts[i], XV_DROP_TX_DOWN);
+}
+
+void xv_pipeline_burst(struct xv_worker *w, struct xv_port *in, uint16_t queue,
+		       const struct xv_binding *binding, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t i;
+
+	take_in(w, in, pkts, n);
+	if (unlikely(binding == NULL)) {
+		for (i = 0; i < n; i++)
+			xv_packet_drop(w, pkts[i], XV_DROP_UNBOUND);
+		return;
+	}
+	if (binding->forward == XV_FORWARD_WIRE)
+		wire_burst(w, queue, binding, pkts, n);
+	else
+		xv_bridge_burst(w, in, binding, pkts, n);
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop of a packet worker: poll my queues, hand bursts to the pipeline, flush outputs, say that I am
+ * quiescent; sleep when nothing has moved for a while.
+ */
+#include <sys/epoll.h>
+#include <time.h>
+
+#include <rte_pause.h>
+
+#include "base/clock.h"
+#include "fastpath/network.h"
+#include "fastpath/rate_limit.h"
+#include "fastpath/worker_state.h"
+#include "table/rcu.h"
+
+#define NAP_MIN_US 50	/* first timer sleep where nothing can wake us ... */
+#define NAP_MAX_US 1000 /* ... doubled up to this */
+
+/*
+ * Whether to serve a queue now. Chasing a producer packet by packet costs both sides: wait until a
+ * batch is there, or its time is up. A queue whose traffic is too slow to fill a batch in that time is
+ * served at once, so that a ping does not wait for company.
+ */
+static bool batch_is_ready(struct xv_worker *w, struct xv_poll_queue *q)
+{
+	uint64_t wait = atomic_load_explicit(&xv_batch_wait_cycles, memory_order_relaxed), expected;
+	uint16_t batch, backlog;
+
+	if (w->now < q->next_look)
+		return false;
+	batch = (uint16_t)atomic_load_explicit(&xv_batch, memory_order_relaxed);
+	backlog = q->port->ops->rx_backlog(q->port, q->queue, batch);
+	if (backlog == 0) {
+		q->waiting_since = 0;
+		return false;
+	}
+	if (backlog >= batch || wait == 0)
+		return true;
+	expected = (uint64_t)(batch - backlog) * q->cycles_per_packet;
+	if (q->waiting_since == 0) {
+		if (expected > wait)
+			return true;
+		q->waiting_since = w->now;
+	} else if (w->now - q->waiting_since >= wait) {
+		return true;
+	}
+	/* Reading the guest's index takes the line from it: come back when it can have filled the rest. */
+	q->next_look = w->now + RTE_MIN(expected, q->waiting_since + wait - w->now);
+	return false;
+}
+
+static void note_arrivals(struct xv_poll_queue *q, uint64_t now, uint16_t n)
+{
+	uint64_t cycles_per_packet = (now - q->last_served) / n;
+
+	q->cycles_per_packet = (3 * q->cycles_per_packet + cycles_per_packet) / 4;
+	q->last_served = now;
+	q->waiting_since = 0;
+	q->next_look = 0;
+}
+
+/* A wire holds its input back while the other end has no room: nothing is lost on it. */
+static bool wire_has_room(struct xv_worker *w, const struct xv_binding *binding, uint16_t queue)
+{
+	struct xv_port *peer = binding->peer;
+	uint16_t queues = atomic_load_explicit(&peer->tx_queues, memory_order_relaxed);
+
+	return queues == 0 || w->outputs[peer->id].queue[queue % queues].n == 0;
+}
+
+static unsigned int poll_queue(struct xv_worker *w, struct xv_poll_queue *q)
+{
+	struct xv_port *port = q->port;
+	const struct xv_binding *binding;
+	struct rte_mbuf *pkts[XV_BURST];
+	uint16_t n = XV_BURST;
+
+	q->throttled = false;
+	if (q->queue >= atomic_load_explicit(&port->rx_queues, memory_order_relaxed))
+		return 0;
+	binding = atomic_load_explicit(&port->binding, memory_order_acquire);
+	if (binding != NULL) {
+		if (binding->forward == XV_FORWARD_WIRE && !wire_has_room(w, binding, q->queue)) {
+			q->throttled = true;
+			return 0;
+		}
+		if (unlikely(binding->rx_limit != NULL)) {
+			n = xv_rate_limit_allow(binding->rx_limit, n, w->now);
+			if (n == 0) {
+				uint64_t wait = xv_rate_limit_wait(binding->rx_limit, w->now);
+
+				q->throttled = true;
+				w->earliest = RTE_MIN(w->earliest, w->now + wait);
+				return 0;
+			}
+		}
+	}
+	if (port->ops->rx_backlog != NULL && !batch_is_ready(w, q))
+		return 0;
+	n = port->ops->rx(port, q->queue, pkts, n);
+	if (n == 0)
+		return 0;
+	note_arrivals(q, w->now, n);
+	if (unlikely(binding != NULL && binding->rx_limit != NULL)) {
+		uint64_t bytes = 0;
+		uint16_t i;
+
+		for (i = 0; i < n; i++)
+			bytes += pkts[i]->pkt_len;
+		xv_rate_limit_charge(binding->rx_limit, n, bytes);
+	}
+	count(&w->bursts, 1);
+	count(&w->packets, n);
+	xv_pipeline_burst(w, port, q->queue, binding, pkts, n);
+	return n;
+}
+
+/* Frames that the control thread wants to have gone in somewhere. */
+static unsigned int poll_injected(struct xv_worker *w)
+{
+	struct rte_mbuf *m;
+
+	if (likely(rte_ring_empty(w->injected)) || rte_ring_sc_dequeue(w->injected, (void **)&m) != 0)
+		return 0;
+	{
+		struct xv_port *port = xv_port_by_id(m->port);
+
+		if (port == NULL)
+			rte_pktmbuf_free(m); /* not counted in yet */
+		else
+			xv_pipeline_burst(w, port, 0, atomic_load(&port->binding), &m, 1);
+	}
+	return 1;
+}
+
+/* One time around. Returns how many packets moved. */
+static unsigned int poll_round(struct xv_worker *w)
+{
+	struct xv_poll_list *list = atomic_load_explicit(&w->list, memory_order_acquire);
+	uint64_t barrier = atomic_load_explicit(&xv_barrier_seq, memory_order_acquire);
+	unsigned int i, moved = 0;
+
+	w->now = xv_clock_cycles();
+	if (unlikely(w->now >= w->next_s)) {
+		w->now_s = xv_network_now_s();
+		w->next_s = w->now + xv_clock.hz / 4;
+	}
+	w->earliest = UINT64_MAX;
+	for (i = 0; i < list->n; i++)
+		moved += poll_queue(w, &list->queues[i]);
+	moved += poll_injected(w);
+	if (w->n_outputs > 0)
+		moved += xv_output_flush_all(w);
+	atomic_store_explicit(&w->barrier_done, barrier, memory_order_release);
+	return moved;
+}
+
+unsigned int xv_worker_run_once(struct xv_worker *w)
+{
+	unsigned int moved;
+
+	xv_rcu_online(w->id);
+	moved = poll_round(w);
+	xv_rcu_quiescent(w->id);
+	xv_rcu_offline(w->id);
+	return moved;
+}
+
+static void disarm(struct xv_poll_list *list, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (list->queues[i].port->ops->rx_disarm != NULL)
+			list->queues[i].port->ops->rx_disarm(list->queues[i].port,
+							     list->queues[i].queue);
+}
+
+/*
+ * Ask all queues for a wake-up. Returns false if one has work already. *timer: someone cannot wake us.
+ * A queue held back by its rate limit or a full wire is not asked: its packets have to wait.
+ */
+static bool arm(struct xv_poll_list *list, bool *timer)
+{
+	unsigned int i;
+
+	for (i = 0; i < list->n; i++) {
+		struct xv_poll_queue *q = &list->queues[i];
+		enum xv_arm answer = XV_ARM_POLL;
+
+		if (q->queue >= atomic_load_explicit(&q->port->rx_queues, memory_order_acquire))
+			continue;
+		if (!q->throttled && q->port->ops->rx_arm != NULL)
+			answer = q->port->ops->rx_arm(q->port, q->queue);
+		if (answer == XV_ARM_BUSY) {
+			disarm(list, i);
+			return false;
+		}
+		*timer |= answer == XV_ARM_POLL;
+	}
+	return true;
+}
+
+/* Sleep until a queue, the control thread or the timer wakes us. */
+static void sleep_until_woken(struct xv_worker *w)
+{
+	struct xv_poll_list *list = atomic_load_explicit(&w->list, memory_order_acquire);
+	struct epoll_event events[16];
+	struct timespec timeout = {.tv_sec = 3600};
+	bool timer = w->n_outputs > 0;
+
+	if (!arm(list, &timer))
+		return;
+	if (timer) {
+		uint64_t us = NAP_MIN_US << RTE_MIN(w->naps, 5u);
+
+		us = RTE_MIN(us, (uint64_t)NAP_MAX_US);
+		if (w->earliest != UINT64_MAX && w->earliest > w->now)
+			us = RTE_MIN(us, (w->earliest - w->now) * 1000000 / xv_clock.hz + 1);
+		timeout = (struct timespec){.tv_nsec = (long)us * 1000};
+		w->naps++;
+	}
+	count(&w->sleeps, 1);
+	xv_rcu_offline(w->id);
+	(void)epoll_pwait2(w->epoll_fd, events, RTE_DIM(events), &timeout, NULL);
+	xv_rcu_online(w->id);
+	count(&w->wakeups, 1);
+	/* The list may be another one now; rings of the old that are gone need no disarming. */
+	list = atomic_load_explicit(&w->list, memory_order_acquire);
+	disarm(list, list->n);
+}
+
+/* Whether a queue is waiting for its batch: then the time to sleep has not come. */
+static bool batches_pending(const struct xv_worker *w)
+{
+	const struct xv_poll_list *list = atomic_load_explicit(&w->list, memory_order_acquire);
+	unsigned int i;
+
+	for (i = 0; i < list->n; i++)
+		if (list->queues[i].waiting_since != 0)
+			return true;
+	return false;
+}
+
+void xv_worker_loop(struct xv_worker *w)
+{
+	uint64_t idle_since = 0;
+
+	xv_rcu_online(w->id);
+	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+		unsigned int moved = poll_round(w);
+		uint64_t now = xv_clock_tsc();
+
+		if (moved > 0) {
+			count(&w->cycles_busy, now - w->now);
+			idle_since = 0;
+			w->naps = 0;
+		} else if (idle_since == 0) {
+			idle_since = now;
+		} else if (now - idle_since >
+				   atomic_load_explicit(&xv_idle_spin_cycles, memory_order_relaxed) &&
+			   !batches_pending(w)) {
+			sleep_until_woken(w);
+			idle_since = w->naps > 0 ? idle_since : 0;
+		} else {
+			rte_pause();
+		}
+		xv_rcu_quiescent(w->id);
+	}
+	xv_rcu_offline(w->id);
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workers and the ledger as the control thread sees them. The loop itself is in worker.c. */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+#include <rte_lcore.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "fastpath/network.h"
+#include "fastpath/worker_state.h"
+#include "port/eal.h"
+#include "table/rcu.h"
+
+#define INJECT_MAX 256
+
+_Atomic uint32_t xv_batch = 32;
+_Atomic uint64_t xv_batch_wait_cycles, xv_idle_spin_cycles;
+_Atomic uint64_t xv_barrier_seq;
+
+static struct xv_worker *workers[XV_MAX_WORKERS];
+/* What workers that are gone have counted. */
+static struct xv_counters retired[XV_MAX_PORTS];
+
+void xv_worker_configure(const struct xv_worker_settings *settings)
+{
+	atomic_store(&xv_batch, settings->batch);
+	atomic_store(&xv_batch_wait_cycles, xv_clock_cycles_of_us(settings->batch_wait_us));
+	atomic_store(&xv_idle_spin_cycles, xv_clock_cycles_of_us(settings->idle_spin_us));
+}
+
+static void wake(struct xv_worker *w)
+{
+	(void)eventfd_write(w->wake_fd, 1);
+}
+
+static void *worker_main(void *arg)
+{
+	struct xv_worker *w = arg;
+	cpu_set_t set;
+
+	(void)pthread_setname_np(pthread_self(), w->name);
+	if (w->cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET(w->cpu, &set);
+		(void)pthread_setaffinity_np(pthread_self(), sizeof(set), &set); /* checked before */
+	}
+	/* An lcore id gives the thread its cache of packet buffers. */
+	if (rte_thread_register() != 0)
+		xv_log(XV_LOG_WARNING, "worker", "%s: DPDK has no lcore id left: slower", w->name);
+	xv_worker_loop(w);
+	rte_thread_unregister();
+	return NULL;
+}
+
+/* Large tables of which only what is used is ever touched. */
+static void *lazy_alloc(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void worker_free(struct xv_worker *w)
+{
+	if (w->counters != NULL)
+		munmap(w->counters, XV_MAX_PORTS * sizeof(*w->counters));
+	if (w->outputs != NULL)
+		munmap(w->outputs, XV_MAX_PORTS * sizeof(*w->outputs));
+	if (w->epoll_fd >= 0)
+		close(w->epoll_fd);
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	free(w->injected);
+	free(atomic_load(&w->list));
+	free(w);
+}
+
+static bool cpu_usable(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	return cpu < CPU_SETSIZE && sched_getaffinity(getpid(), sizeof(set), &set) == 0 &&
+	       CPU_ISSET(cpu, &set);
+}
+
+int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **worker,
+		     struct xv_err *err)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	struct xv_worker *w;
+	unsigned int id;
+	int rc;
+
+	for (id = 0; id < XV_MAX_WORKERS && workers[id] != NULL; id++)
+		;
+	if (id == XV_MAX_WORKERS)
+		return xv_err_set(err, -ENOSPC, XV_ERR_RANGE, "no more than %d workers",
+				  XV_MAX_WORKERS);
+	if (cpu >= 0 && !cpu_usable(cpu))
+		return xv_err_set(err, -EINVAL, XV_ERR_RANGE,
+				  "cpu %d does not exist or is not allowed for this process", cpu);
+	w = aligned_alloc(64, RTE_ALIGN_CEIL(sizeof(*w), 64));
+	if (w == NULL)
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	memset(w, 0, sizeof(*w));
+	snprintf(w->name, sizeof(w->name), "%s", name);
+	w->cpu = cpu;
+	w->id = id;
+	w->manual = manual;
+	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	w->counters = lazy_alloc(XV_MAX_PORTS * sizeof(*w->counters));
+	w->outputs = lazy_alloc(XV_MAX_PORTS * sizeof(*w->outputs));
+	w->injected = aligned_alloc(RTE_CACHE_LINE_SIZE,
+				    RTE_ALIGN_CEIL((size_t)rte_ring_get_memsize(INJECT_MAX),
+						   RTE_CACHE_LINE_SIZE));
+	atomic_init(&w->list, calloc(1, sizeof(struct xv_poll_list)));
+	if (w->epoll_fd < 0 || w->wake_fd < 0 || w->counters == NULL || w->outputs == NULL ||
+	    w->injected == NULL || atomic_load(&w->list) == NULL ||
+	    rte_ring_init(w->injected, "inject", INJECT_MAX, RING_F_SP_ENQ | RING_F_SC_DEQ) != 0 ||
+	    epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->wake_fd, &event) != 0) {
+		rc = xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory or descriptors");
+		goto err_free;
+	}
+	rc = xv_rcu_register(id);
+	if (rc != 0) {
+		xv_err_set(err, rc, XV_ERR_INTERNAL, "RCU reader %u: %s", id, strerror(-rc));
+		goto err_free;
+	}
+	w->started = xv_clock_tsc();
+	if (!manual) {
+		rc = -pthread_create(&w->thread, NULL, worker_main, w);
+		if (rc != 0) {
+			xv_err_set(err, rc, XV_ERR_RESOURCE, "thread: %s", strerror(-rc));
+			goto err_unregister;
+		}
+	}
+	workers[id] = w;
+	*worker = w;
+	return 0;
+
+err_unregister:
+	xv_rcu_unregister(id);
+err_free:
+	worker_free(w);
+	return rc;
+}
+
+/* Keep what a worker has counted. */
+static void retire(const struct xv_worker *w)
+{
+	const size_t cells = sizeof(struct xv_counters) / sizeof(_Atomic uint64_t);
+	unsigned int p;
+	size_t i;
+
+	for (p = 0; p < XV_MAX_PORTS; p++) {
+		_Atomic uint64_t *from = (_Atomic uint64_t *)&w->counters[p];
+		_Atomic uint64_t *to = (_Atomic uint64_t *)&retired[p];
+
+		for (i = 0; i < cells; i++)
+			count(&to[i], atomic_load_explicit(&from[i], memory_order_relaxed));
+	}
+}
+
+void xv_worker_destroy(struct xv_worker *w)
+{
+	unsigned int i, q;
+	struct rte_mbuf *m;
+
+	if (w == NULL)
+		return;
+	if (!w->manual) {
+		atomic_store(&w->stop, true);
+		wake(w);
+		pthread_join(w->thread, NULL);
+	}
+	/* The thread is gone; what it still held for slow receivers goes with it. */
+	for (i = 0; i < w->n_outputs; i++)
+		for (q = 0; q < w->outputs_listed[i]->n; q++) {
+			if (q < w->outputs_listed[i]->counted)
+				count(&w->counters[w->outputs_listed[i]->pkts[q]->port].held,
+				      (uint64_t)-1);
+			xv_packet_drop(w, w->outputs_listed[i]->pkts[q], XV_DROP_DETACHED);
+		}
+	while (rte_ring_sc_dequeue(w->injected, (void **)&m) == 0)
+		rte_pktmbuf_free(m);
+	retire(w);
+	xv_rcu_unregister(w->id);
+	workers[w->id] = NULL;
+	worker_free(w);
+}
+
+const char *xv_worker_name(const struct xv_worker *worker)
+{
+	return worker->name;
+}
+
+void xv_worker_get_stats(const struct xv_worker *w, struct xv_worker_stats *stats)
+{
+	*stats = (struct xv_worker_stats){
+		.cpu = w->cpu,
+		.cycles_total = xv_clock_tsc() - w->started,
+		.cycles_busy = atomic_load(&w->cycles_busy),
+		.sleeps = atomic_load(&w->sleeps),
+		.wakeups = atomic_load(&w->wakeups),
+		.bursts = atomic_load(&w->bursts),
+		.packets = atomic_load(&w->packets),
+		.queues = atomic_load(&w->list)->n,
+	};
+}
+
+static bool list_has(const struct xv_queue_ref *refs, unsigned int n, const struct xv_poll_queue *q)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (refs[i].port == q->port && refs[i].queue == q->queue)
+			return true;
+	return false;
+}
+
+int xv_worker_set_queues(struct xv_worker *w, const struct xv_queue_ref *refs, unsigned int n)
+{
+	struct xv_poll_list *list = calloc(1, sizeof(*list) + n * sizeof(list->queues[0]));
+	struct xv_poll_list *old = atomic_load(&w->list);
+	unsigned int i;
+
+	if (list == NULL)
+		return -ENOMEM;
+	list->n = n;
+	for (i = 0; i < n; i++) {
+		list->queues[i].port = refs[i].port;
+		list->queues[i].queue = refs[i].queue;
+	}
+	/* Descriptors first: a wake-up too many does no harm, one too few would. */
+	for (i = 0; i < old->n; i++)
+		if (!list_has(refs, n, &old->queues[i]))
+			xv_port_rxq_set_worker(old->queues[i].port, old->queues[i].queue, -1, -1);
+	for (i = 0; i < n; i++)
+		xv_port_rxq_set_worker(refs[i].port, refs[i].queue, w->epoll_fd, w->wake_fd);
+	atomic_store_explicit(&w->list, list, memory_order_release);
+	xv_rcu_defer(free, old);
+	wake(w);
+	return 0;
+}
+
+void xv_workers_barrier(void)
+{
+	const struct timespec pause = {.tv_nsec = 20000};
+	uint64_t seq = atomic_fetch_add(&xv_barrier_seq, 1) + 1;
+	unsigned int i;
+
+	for (i = 0; i < XV_MAX_WORKERS; i++) {
+		if (workers[i] == NULL)
+			continue;
+		if (workers[i]->manual)
+			(void)xv_worker_run_once(workers[i]);
+		else
+			wake(workers[i]);
+	}
+	for (i = 0; i < XV_MAX_WORKERS; i++)
+		while (workers[i] != NULL &&
+		       atomic_load_explicit(&workers[i]->barrier_done, memory_order_acquire) < seq)
+			(void)nanosleep(&pause, NULL);
+}
+
+void xv_workers_forget_port(struct xv_port *port)
+{
+	atomic_store(&xv_port_table[port->id], NULL);
+	xv_workers_barrier();
+}
+
+void xv_worker_inject(struct xv_port *port, const uint8_t *frame, uint16_t len)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(xv_packet_pool());
+	struct xv_worker *w = NULL;
+	unsigned int i;
+
+	for (i = 0; i < XV_MAX_WORKERS && w == NULL; i++)
+		w = workers[i];
+	if (m == NULL || w == NULL || len > XV_PACKET_DATA_BYTES) {
+		rte_pktmbuf_free(m);
+		return;
+	}
+	memcpy(rte_pktmbuf_append(m, len), frame, len);
+	m->port = port->id;
+	if (rte_ring_sp_enqueue(w->injected, m) != 0)
+		rte_pktmbuf_free(m);
+	wake(w);
+}
+
+static void add_counters(struct xv_ledger *ledger, const struct xv_counters *c)
+{
+	unsigned int i;
+
+	ledger->rx_packets += atomic_load_explicit(&c->rx_packets, memory_order_relaxed);
+	ledger->rx_bytes += atomic_load_explicit(&c->rx_bytes, memory_order_relaxed);
+	ledger->copies += atomic_load_explicit(&c->copies, memory_order_relaxed);
+	ledger->forwarded += atomic_load_explicit(&c->forwarded, memory_order_relaxed);
+	ledger->punts += atomic_load_explicit(&c->punts, memory_order_relaxed);
+	ledger->held += atomic_load_explicit(&c->held, memory_order_relaxed);
+	ledger->tx_packets += atomic_load_explicit(&c->tx_packets, memory_order_relaxed);
+	ledger->tx_bytes += atomic_load_explicit(&c->tx_bytes, memory_order_relaxed);
+	for (i = 0; i < XV_DROP_MAX; i++)
+		ledger->drops[i] += atomic_load_explicit(&c->drops[i], memory_order_relaxed);
+}
+
+void xv_ledger_read(struct xv_port *port, struct xv_ledger *ledger)
+{
+	struct xv_port_info info = {0};
+	unsigned int i;
+
+	memset(ledger, 0, sizeof(*ledger));
+	for (i = 0; i < XV_MAX_WORKERS; i++)
+		if (workers[i] != NULL)
+			add_counters(ledger, &workers[i]->counters[port->id]);
+	add_counters(ledger, &retired[port->id]);
+	/* Frames that the device refused for their header: they came in, and were dropped. */
+	port->ops->info(port, &info);
+	ledger->rx_packets += info.rx_header_errors;
+	ledger->drops[XV_DROP_HEADER] += info.rx_header_errors;
+}
+
+void xv_ledger_reset(uint16_t port_id)
+{
+	unsigned int i;
+
+	for (i = 0; i < XV_MAX_WORKERS; i++)
+		if (workers[i] != NULL)
+			memset(&workers[i]->counters[port_id], 0, sizeof(struct xv_counters));
+	memset(&retired[port_id], 0, sizeof(retired[port_id]));
+}

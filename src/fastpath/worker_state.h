@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a worker is made of. Private to this folder. Everything here belongs to the worker's thread unless
+ * a member says otherwise.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <pthread.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "fastpath/binding.h"
+#include "fastpath/ledger.h"
+#include "fastpath/offload.h"
+#include "fastpath/worker.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Counters of one port as one worker saw it: one writer, read by the control thread at any time. */
+struct xv_counters {
+	_Atomic uint64_t rx_packets, rx_bytes, copies, forwarded, punts, tx_packets, tx_bytes;
+	_Atomic uint64_t held; /* in the sense of the ledger; goes up and down */
+	_Atomic uint64_t drops[XV_DROP_MAX];
+};
+
+static inline void count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+/*
+ * Packets on their way to one transmit queue of one port: collected during a poll round, sent at its
+ * end or when a burst is together. What the port has no room for stays here, bounded, and is tried
+ * again next round.
+ */
+#define XV_OUTPUT_MAX 256  /* packets */
+#define XV_OUTPUT_SEGS 512 /* buffers: a stuck receiver must not starve the others of packet memory */
+
+struct xv_output {
+	struct xv_port *port; /* checked against xv_port_table before use when packets were kept */
+	uint16_t queue;
+	uint16_t n;	   /* packets in pkts */
+	uint16_t counted;  /* the first of them are in the `held` counters */
+	uint16_t segs;	   /* buffers of all */
+	bool listed;	   /* is in the worker's list of outputs to flush */
+	uint64_t since;	   /* cycles when packets were first kept */
+	struct rte_mbuf *pkts[XV_OUTPUT_MAX];
+};
+
+struct xv_port_outputs {
+	struct xv_output queue[XV_MAX_QUEUES];
+};
+
+/* A queue that the worker polls, and what it knows of its traffic. */
+struct xv_poll_queue {
+	struct xv_port *port;
+	uint16_t queue;
+	bool throttled;		    /* last poll was held back by rate limit or by a full output */
+	uint64_t waiting_since;	    /* cycles when packets were first seen to wait; 0 = none */
+	uint64_t next_look;	    /* do not look before: a batch cannot be there yet */
+	uint64_t last_served;
+	uint64_t cycles_per_packet; /* as packets arrive, smoothed */
+};
+
+/* Class A: published by the control thread; its queues' private parts are the worker's. */
+struct xv_poll_list {
+	unsigned int n;
+	struct xv_poll_queue queues[];
+};
+
+struct xv_worker {
+	_Atomic(struct xv_poll_list *) list;
+	uint64_t now;	  /* cycles at the start of this round */
+	uint32_t now_s;	  /* coarse seconds, for the MAC tables */
+	uint64_t next_s;  /* cycles at which now_s is looked up again */
+	unsigned int n_outputs;
+	struct xv_output *outputs_listed[XV_MAX_PORTS]; /* outputs with packets; more queues than this: flushed at once */
+	struct xv_counters *counters;		/* [XV_MAX_PORTS], touched lazily */
+	struct xv_port_outputs *outputs;	/* [XV_MAX_PORTS], touched lazily */
+	struct rte_mbuf *segments[XV_GSO_MAX_SEGMENTS]; /* scratch of software segmentation */
+	struct rte_ring *injected;		/* control -> worker: frames as if received */
+	uint64_t idle_since;			/* cycles since which nothing moved; 0 = busy */
+	uint64_t earliest;			/* a throttled queue may go on at this time */
+	unsigned int naps;			/* timer sleeps in a row that found nothing */
+
+	/* One writer (the worker), read by the control thread. */
+	_Atomic uint64_t cycles_busy, sleeps, wakeups, bursts, packets;
+	_Atomic uint64_t barrier_done;
+
+	/* Set by the control thread before the thread starts, or with its own protection. */
+	char name[XV_NAME_LEN];
+	int cpu;
+	unsigned int id; /* RCU reader id */
+	int epoll_fd, wake_fd;
+	bool manual;
+	uint64_t started; /* cycles */
+	_Atomic bool stop;
+	pthread_t thread;
+};
+
+/* Ports by id, for look-ups that give an id. Class A; NULL = no such port (any more). */
+extern _Atomic(struct xv_port *) xv_port_table[XV_MAX_PORTS];
+
+static inline struct xv_port *xv_port_by_id(uint16_t id)
+{
+	return id < XV_MAX_PORTS ? atomic_load_explicit(&xv_port_table[id], memory_order_acquire)
+				 : NULL;
+}
+
+/* Settings in cycles, written by the control thread. */
+extern _Atomic uint32_t xv_batch;
+extern _Atomic uint64_t xv_batch_wait_cycles, xv_idle_spin_cycles;
+extern _Atomic uint64_t xv_barrier_seq;
+
+/* worker.c: the loop of a worker's thread. */
+void xv_worker_loop(struct xv_worker *w);
+
+/* pipeline.c: what happens to a burst that was received on a queue of `in`. */
+void xv_pipeline_burst(struct xv_worker *w, struct xv_port *in, uint16_t queue,
+		       const struct xv_binding *binding, struct rte_mbuf **pkts, uint16_t n);
+/*
+ * pipeline.c: n packets (n <= XV_BURST) to one output port: MTU, rate limit, offloads, queue. queue: a number (taken modulo the
+ * port's queues), or XV_QUEUE_BY_FLOW. binding is that of `out`. Takes the packets.
+ */
+#define XV_QUEUE_BY_FLOW UINT16_MAX
+void xv_pipeline_output(struct xv_worker *w, struct xv_port *out, const struct xv_binding *binding,
+			uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
+
+/* bridge.c: a burst that belongs to a MAC-learning network. */
+void xv_bridge_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
+		     struct rte_mbuf **pkts, uint16_t n);
+
+/* output.c. The output of a port's transmit queue in this worker. */
+struct xv_output *xv_output_get(struct xv_worker *w, struct xv_port *port, uint16_t queue);
+void xv_output_put(struct xv_worker *w, struct xv_output *out, struct rte_mbuf **pkts, uint16_t n);
+/* Send what can be sent now; returns packets sent. */
+unsigned int xv_output_flush(struct xv_worker *w, struct xv_output *out);
+unsigned int xv_output_flush_all(struct xv_worker *w);
+
+/* output.c: the only way to free a packet unsent. */
+void xv_packet_drop(struct xv_worker *w, struct rte_mbuf *m, enum xv_drop reason);
