@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What each method of the API (methods.h) does. Control thread.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "control/host.h"
+
+/*
+ * Call a method by name. params: a JSON object. *result: a new reference on success, JSON null when
+ * there is nothing to say. 0 or -errno and a sentence.
+ */
+int xv_handle(struct xv_host *host, const char *method, const json_t *params, json_t **result,
+	      struct xv_err *err);

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/metrics.h"
+#include "control/model.h"
+#include "fastpath/ledger.h"
+#include "table/rcu.h"
+
+#define HOUSEKEEPING_S	1
+#define FREES_PENDING_US 2000 /* deferred frees are due within microseconds while workers run */
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+static json_int_t number_of(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+/* Once a second, so that an idle daemon costs nothing; sooner while something waits to be freed. */
+static void housekeeping(evutil_socket_t fd, short what, void *arg)
+{
+	struct xv_host *host = arg;
+	struct timeval next = {.tv_sec = HOUSEKEEPING_S};
+	struct xv_host_network *n;
+
+	TAILQ_FOREACH(n, &host->networks, entry)
+		xv_network_age(n->network);
+	if (host->metrics != NULL)
+		xv_metrics_tick(host->metrics);
+	if (xv_rcu_poll() > 0)
+		next = (struct timeval){.tv_usec = FREES_PENDING_US};
+	evtimer_add(host->housekeeping, &next);
+}
+
+void xv_host_expect_frees(struct xv_host *host)
+{
+	evtimer_add(host->housekeeping, &(struct timeval){.tv_usec = FREES_PENDING_US});
+}
+
+int xv_host_create(struct event_base *events, const cpu_set_t *allowed, struct xv_host **hostp)
+{
+	struct xv_host *host = calloc(1, sizeof(*host));
+
+	if (host == NULL)
+		return -ENOMEM;
+	host->events = events;
+	host->allowed = *allowed;
+	host->started_ns = xv_clock_ns();
+	host->model = xv_model_new();
+	host->housekeeping = evtimer_new(events, housekeeping, host);
+	TAILQ_INIT(&host->networks);
+	xv_placement_init(&host->placement);
+	if (host->model == NULL || host->housekeeping == NULL) {
+		json_decref(host->model);
+		if (host->housekeeping != NULL)
+			event_free(host->housekeeping);
+		free(host);
+		return -ENOMEM;
+	}
+	evtimer_add(host->housekeeping, &(struct timeval){.tv_sec = HOUSEKEEPING_S});
+	*hostp = host;
+	return 0;
+}
+
+struct xv_host_port *xv_host_port_lookup(const struct xv_host *host, const char *name)
+{
+	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
+		struct xv_host_port *p = host->ports[i];
+
+		if (p != NULL && !p->leaving && strcmp(p->port->name, name) == 0)
+			return p;
+	}
+	return NULL;
+}
+
+struct xv_host_network *xv_host_network_lookup(const struct xv_host *host, const char *name)
+{
+	struct xv_host_network *n;
+
+	TAILQ_FOREACH(n, &host->networks, entry) {
+		if (!n->leaving && strcmp(n->network->name, name) == 0)
+			return n;
+	}
+	return NULL;
+}
+
+struct xv_host_worker *xv_host_worker_lookup(const struct xv_host *host, const char *name)
+{
+	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
+		struct xv_host_worker *w = host->workers[i];
+
+		if (w != NULL && !w->leaving && strcmp(xv_worker_name(w->worker), name) == 0)
+			return w;
+	}
+	return NULL;
+}
+
+static int port_config(const json_t *object, const json_t *daemon, struct xv_port_config *config,
+		       struct xv_err *err)
+{
+	const char *kind = text_of(object, "kind"), *mode = text_of(object, "mode");
+	const char *socket_mode = text_of(daemon, "socket_mode");
+
+	*config = (struct xv_port_config){
+		.socket = text_of(object, "socket"),
+		.client = mode != NULL && strcmp(mode, "client") == 0,
+		.socket_owner = text_of(daemon, "socket_owner"),
+		.socket_group = text_of(daemon, "socket_group"),
+		.socket_mode = socket_mode ? (int)strtol(socket_mode, NULL, 8) : -1,
+		.device = text_of(object, "device"),
+		.interface = text_of(object, "interface"),
+		.queues = (uint16_t)number_of(object, "queues"),
+		.mtu = (uint16_t)number_of(object, "mtu"),
+		.csum = json_is_true(json_object_get(object, "csum")),
+		.tso = json_is_true(json_object_get(object, "tso")),
+	};
+	snprintf(config->name, sizeof(config->name), "%s", text_of(object, "name"));
+	for (unsigned int k = XV_PORT_VHOST; k <= XV_PORT_DUMMY; k++) {
+		if (strcmp(xv_port_kind_name(k), kind) == 0) {
+			config->kind = k;
+			return 0;
+		}
+	}
+	return xv_err_set(err, -EINVAL, XV_ERR_INTERNAL, "kind %s is not built in", kind);
+}
+
+/* Say what happened to a port, once, when its state is another than before. */
+static void port_changed(struct xv_port *port, void *arg)
+{
+	struct xv_host_port *p = arg;
+	struct xv_port_info info = {0};
+	char component[XV_NAME_LEN + 8], text[sizeof(info.broken) + 32] = "";
+	enum xv_log_level level = XV_LOG_INFO;
+
+	port->ops->info(port, &info);
+	if (info.state == p->state)
+		return;
+	switch (info.state) {
+	case XV_PORT_UP:
+		p->ups++;
+		if (info.is_virtio)
+			snprintf(text, sizeof(text), "%s ring, queue pairs %u",
+				 info.packed ? "packed" : "split", info.queues_active);
+		break;
+	case XV_PORT_BROKEN:
+		p->breaks++;
+		level = XV_LOG_WARNING;
+		snprintf(text, sizeof(text), "%s", info.broken);
+		break;
+	case XV_PORT_WAITING:
+		p->downs++;
+		snprintf(text, sizeof(text), "%s",
+			 info.connected ? "for the driver" : "for a connection");
+		break;
+	case XV_PORT_DOWN:
+		p->downs++;
+		break;
+	}
+	p->state = info.state;
+	snprintf(component, sizeof(component), "port %s", port->name);
+	XV_LOG_LIMITED(level, component, "%s%s%s", xv_port_state_name(info.state),
+		       text[0] ? ": " : "", text);
+	xv_event_log_add(&p->host->log, "port", port->name, xv_port_state_name(info.state), text);
+}
+
+static void port_inject(struct xv_port *port, const uint8_t *frame, uint16_t len, void *arg)
+{
+	(void)arg;
+	xv_worker_inject(port, frame, len);
+}
+
+static int free_id(const struct xv_host *host)
+{
+	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
+		unsigned int id = (host->next_id + i) % XV_MAX_PORTS;
+
+		if (host->ports[id] == NULL)
+			return (int)id;
+	}
+	return -ENOSPC;
+}
+
+int xv_host_port_create(struct xv_host *host, json_t *config, const json_t *daemon,
+			struct xv_host_port **portp, struct xv_err *err)
+{
+	struct xv_port_info info = {0};
+	struct xv_port_config device;
+	struct xv_host_port *p;
+	int id = free_id(host), rc;
+
+	if (id < 0)
+		return xv_err_set(err, id, XV_ERR_RESOURCE, "more than %d ports at once",
+				  XV_MAX_PORTS);
+	rc = port_config(config, daemon, &device, err);
+	if (rc < 0)
+		return rc;
+	p = calloc(1, sizeof(*p));
+	if (p == NULL)
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	rc = xv_port_create(&device, (uint16_t)id, host->events, &p->port, err);
+	if (rc < 0) {
+		free(p);
+		return rc;
+	}
+	xv_ledger_reset((uint16_t)id);
+	p->host = host;
+	p->config = json_incref(config);
+	p->mtu = device.mtu;
+	p->port->ops->info(p->port, &info);
+	p->state = info.state;
+	p->fresh = true;
+	p->port->arg = p;
+	p->port->changed = port_changed;
+	p->port->inject = port_inject;
+	host->ports[id] = p;
+	host->next_id = (uint16_t)((id + 1) % XV_MAX_PORTS);
+	*portp = p;
+	return 0;
+}
+
+static void limit_free(void *arg)
+{
+	xv_rate_limit_destroy(arg);
+}
+
+void xv_host_port_destroy(struct xv_host_port *p)
+{
+	struct xv_host *host = p->host;
+
+	p->port->changed = NULL;
+	p->port->inject = NULL;
+	xv_workers_forget_port(p->port);
+	host->ports[p->port->id] = NULL;
+	xv_port_destroy(p->port);
+	if (p->rx_limit.limit != NULL)
+		xv_rcu_defer(limit_free, p->rx_limit.limit);
+	if (p->tx_limit.limit != NULL)
+		xv_rcu_defer(limit_free, p->tx_limit.limit);
+	json_decref(p->config);
+	free(p);
+}
+
+int xv_host_port_reconfigure(struct xv_host_port *p, json_t *config, const json_t *daemon,
+			     struct xv_err *err)
+{
+	struct xv_port_config device;
+	int rc;
+
+	if (p->mtu == number_of(config, "mtu"))
+		return 0;
+	if (p->port->ops->reconfigure == NULL)
+		return -ENOTSUP;
+	rc = port_config(config, daemon, &device, err);
+	if (rc == 0)
+		rc = p->port->ops->reconfigure(p->port, &device, err);
+	if (rc == 0)
+		p->mtu = device.mtu;
+	return rc;
+}
+
+int xv_host_network_create(struct xv_host *host, const json_t *config,
+			   struct xv_host_network **networkp, struct xv_err *err)
+{
+	struct xv_host_network *n = calloc(1, sizeof(*n));
+	int rc;
+
+	if (n == NULL)
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	n->mac_limit = (uint32_t)number_of(config, "mac_limit");
+	n->fresh = true;
+	rc = xv_network_create(text_of(config, "name"), (uint32_t)number_of(config, "mac_age_s"),
+			       n->mac_limit, &n->network);
+	if (rc < 0) {
+		free(n);
+		return xv_err_set(err, rc, XV_ERR_RESOURCE, "%s", strerror(-rc));
+	}
+	TAILQ_INSERT_TAIL(&host->networks, n, entry);
+	*networkp = n;
+	return 0;
+}
+
+static void network_free(void *arg)
+{
+	xv_network_destroy(arg);
+}
+
+void xv_host_network_destroy(struct xv_host *host, struct xv_host_network *n)
+{
+	TAILQ_REMOVE(&host->networks, n, entry);
+	/* Bindings that refer to it were deferred earlier, hence are freed earlier. */
+	xv_rcu_defer(network_free, n->network);
+	free(n);
+}
+
+int xv_host_worker_create(struct xv_host *host, const json_t *config,
+			  struct xv_host_worker **workerp, struct xv_err *err)
+{
+	const json_t *cpu = json_object_get(config, "cpu");
+	struct xv_host_worker *w;
+	unsigned int slot = 0;
+	int rc;
+
+	while (slot < XV_MAX_WORKERS && host->workers[slot] != NULL)
+		slot++;
+	if (slot == XV_MAX_WORKERS)
+		return xv_err_set(err, -ENOSPC, XV_ERR_RESOURCE, "more than %d workers at once",
+				  XV_MAX_WORKERS);
+	w = calloc(1, sizeof(*w));
+	if (w == NULL)
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	w->cpu = cpu ? (int)json_integer_value(cpu) : -1;
+	w->fresh = true;
+	rc = xv_worker_create(text_of(config, "name"), w->cpu, false, &w->worker, err);
+	if (rc < 0) {
+		free(w);
+		return rc;
+	}
+	host->workers[slot] = w;
+	*workerp = w;
+	return 0;
+}
+
+void xv_host_worker_destroy(struct xv_host *host, struct xv_host_worker *w)
+{
+	for (unsigned int slot = 0; slot < XV_MAX_WORKERS; slot++) {
+		if (host->workers[slot] == w)
+			host->workers[slot] = NULL;
+	}
+	xv_worker_destroy(w->worker);
+	free(w);
+}
+
+void xv_host_destroy(struct xv_host *host)
+{
+	struct xv_host_network *n;
+
+	if (host == NULL)
+		return;
+	xv_metrics_destroy(host->metrics);
+	/* Nobody polls, then nobody is bound, then nothing is referred to. */
+	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
+		if (host->workers[i] != NULL)
+			(void)xv_worker_set_queues(host->workers[i]->worker, NULL, 0);
+	}
+	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
+		if (host->ports[i] != NULL)
+			xv_port_bind(host->ports[i]->port, NULL);
+	}
+	TAILQ_FOREACH(n, &host->networks, entry)
+		(void)xv_network_set_members(n->network, NULL, 0);
+	xv_workers_barrier();
+	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
+		if (host->ports[i] != NULL)
+			xv_host_port_destroy(host->ports[i]);
+	}
+	while ((n = TAILQ_FIRST(&host->networks)) != NULL)
+		xv_host_network_destroy(host, n);
+	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
+		if (host->workers[i] != NULL)
+			xv_host_worker_destroy(host, host->workers[i]);
+	}
+	event_free(host->housekeeping);
+	json_decref(host->model);
+	free(host);
+}

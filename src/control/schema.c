@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/schema.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const hugepage_words[] = {"auto", "off", NULL};
+static const char *const port_kinds[] = {"vhost", "ethdev", "tap", "dummy", NULL};
+static const char *const vhost_modes[] = {"server", "client", NULL};
+
+static const struct xv_key daemon_keys[] = {
+	{.name = "log_level", .type = XV_TYPE_WORD, .words = log_levels, .def = "info",
+	 .help = "least important log lines that are written"},
+	{.name = "metrics", .type = XV_TYPE_ADDRESS, .def = "off", .min = 0, .max = XV_SOCKET_PATH_MAX,
+	 .example = "127.0.0.1:9180", .help = "where OpenMetrics are served over HTTP"},
+	{.name = "hugepages", .type = XV_TYPE_WORD, .words = hugepage_words, .def = "auto",
+	 .flags = XV_KEY_START, .help = "auto: packet memory in hugepages if enough are free"},
+	{.name = "memory_mb", .type = XV_TYPE_NUMBER, .min = 0, .max = 1 << 20, .def = "0",
+	 .flags = XV_KEY_START, .help = "packet memory in MB; 0 = computed"},
+	{.name = "batch", .type = XV_TYPE_NUMBER, .min = 1, .max = 64, .def = "32",
+	 .help = "a queue is served when this many packets wait ..."},
+	{.name = "batch_wait_us", .type = XV_TYPE_NUMBER, .min = 0, .max = 1000, .def = "8",
+	 .help = "... or this long has passed since the first was seen; 0 = at once"},
+	{.name = "idle_spin_us", .type = XV_TYPE_NUMBER, .min = 0, .max = 1000000, .def = "50",
+	 .help = "a worker polls this long without work before it sleeps"},
+	{.name = "socket_owner", .type = XV_TYPE_TEXT, .min = 1, .max = 32, .example = "libvirt-qemu",
+	 .help = "owner of vhost sockets that are created from now on; unset = unchanged"},
+	{.name = "socket_group", .type = XV_TYPE_TEXT, .min = 1, .max = 32, .example = "kvm",
+	 .help = "group of vhost sockets that are created from now on; unset = unchanged"},
+	{.name = "socket_mode", .type = XV_TYPE_MODE, .example = "\"0660\"",
+	 .help = "permission bits of vhost sockets that are created from now on; unset = unchanged"},
+	{.name = NULL},
+};
+
+static const struct xv_key worker_keys[] = {
+	{.name = "name", .type = XV_TYPE_NAME, .flags = XV_KEY_REQUIRED, .example = "w0",
+	 .help = "name of the worker"},
+	{.name = "cpu", .type = XV_TYPE_NUMBER, .min = 0, .max = 1023, .example = "2",
+	 .help = "the CPU it is pinned to; unset = not pinned"},
+	{.name = NULL},
+};
+
+static const struct xv_key network_keys[] = {
+	{.name = "name", .type = XV_TYPE_NAME, .flags = XV_KEY_REQUIRED, .example = "blue",
+	 .help = "name of the network"},
+	{.name = "mac_age_s", .type = XV_TYPE_NUMBER, .min = 1, .max = 1000000, .def = "300",
+	 .help = "an address that was not seen for this long is forgotten"},
+	{.name = "mac_limit", .type = XV_TYPE_NUMBER, .min = 1, .max = 1 << 20, .def = "4096",
+	 .help = "addresses learned at most; frames to others are flooded"},
+	{.name = NULL},
+};
+
+#define MAX_PPS INT64_C(1000000000)
+#define MAX_BPS INT64_C(1000000000000)
+
+static const struct xv_key port_keys[] = {
+	{.name = "name", .type = XV_TYPE_NAME, .flags = XV_KEY_REQUIRED, .example = "vm1",
+	 .help = "name of the port"},
+	{.name = "kind", .type = XV_TYPE_WORD, .words = port_kinds, .def = "vhost",
+	 .flags = XV_KEY_DEVICE,
+	 .help = "vhost: a VM; ethdev: any DPDK device; tap: a kernel interface; dummy: for tests"},
+	{.name = "socket", .type = XV_TYPE_PATH, .min = 1, .max = XV_SOCKET_PATH_MAX, .only = "vhost",
+	 .flags = XV_KEY_REQUIRED | XV_KEY_DEVICE, .example = "/run/xvio/vm1.sock",
+	 .help = "vhost-user socket"},
+	{.name = "mode", .type = XV_TYPE_WORD, .words = vhost_modes, .def = "server", .only = "vhost",
+	 .flags = XV_KEY_DEVICE,
+	 .help = "server: xviod listens on the socket; client: it connects, and reconnects"},
+	{.name = "device", .type = XV_TYPE_TEXT, .min = 1, .max = 255, .only = "ethdev",
+	 .flags = XV_KEY_REQUIRED | XV_KEY_DEVICE, .example = "0000:05:00.1",
+	 .help = "PCI address, or a virtual device with its arguments: net_af_packet0,iface=eth1"},
+	{.name = "interface", .type = XV_TYPE_TEXT, .min = 1, .max = 15, .only = "tap",
+	 .flags = XV_KEY_REQUIRED | XV_KEY_DEVICE, .example = "xvtap0",
+	 .help = "name of the kernel's interface"},
+	{.name = "queues", .type = XV_TYPE_NUMBER, .min = 1, .max = 32, .def = "1",
+	 .flags = XV_KEY_DEVICE, .help = "queue pairs"},
+	{.name = "mtu", .type = XV_TYPE_NUMBER, .min = 68, .max = 65535, .example = "1500",
+	 .help = "larger frames to this port are dropped; unset = no limit"},
+	{.name = "network", .type = XV_TYPE_NAME, .ref = "network", .example = "blue",
+	 .help = "the network it belongs to; unset = none (or a wire uses the port)"},
+	{.name = "vlan", .type = XV_TYPE_NUMBER, .min = 0, .max = 4094, .def = "0",
+	 .help = "VLAN of untagged frames; 0 = none"},
+	{.name = "trunk", .type = XV_TYPE_VLANS, .min = 1, .max = 4094, .example = "[20, 30-39]",
+	 .help = "VLANs that pass tagged"},
+	{.name = "rx_limit_pps", .type = XV_TYPE_RATE, .max = MAX_PPS, .def = "0", .example = "100k",
+	 .help = "packets per second taken from the port; 0 = no limit"},
+	{.name = "rx_limit_bps", .type = XV_TYPE_RATE, .max = MAX_BPS, .def = "0", .example = "1G",
+	 .help = "bits per second taken from the port; 0 = no limit"},
+	{.name = "tx_limit_pps", .type = XV_TYPE_RATE, .max = MAX_PPS, .def = "0", .example = "100k",
+	 .help = "packets per second sent to the port; 0 = no limit"},
+	{.name = "tx_limit_bps", .type = XV_TYPE_RATE, .max = MAX_BPS, .def = "0", .example = "1G",
+	 .help = "bits per second sent to the port; 0 = no limit"},
+	{.name = "limit_burst_ms", .type = XV_TYPE_NUMBER, .min = 1, .max = 10000, .def = "10",
+	 .help = "how much of an unused limit is saved up, as time"},
+	{.name = "tso", .type = XV_TYPE_BOOL, .def = "true", .flags = XV_KEY_DEVICE,
+	 .help = "offer segmentation offload"},
+	{.name = "csum", .type = XV_TYPE_BOOL, .def = "true", .flags = XV_KEY_DEVICE,
+	 .help = "offer checksum offload"},
+	{.name = NULL},
+};
+
+static const struct xv_key wire_keys[] = {
+	{.name = "name", .type = XV_TYPE_NAME, .flags = XV_KEY_REQUIRED, .example = "direct",
+	 .help = "name of the wire"},
+	{.name = "ports", .type = XV_TYPE_NAMES, .ref = "port", .min = 2, .max = 2,
+	 .flags = XV_KEY_REQUIRED, .example = "[vm3, vm4]",
+	 .help = "the two ports: everything from one goes to the other, no look-up"},
+	{.name = NULL},
+};
+
+const struct xv_object xv_schema[] = {
+	{.name = "daemon", .section = "daemon", .keys = daemon_keys, .single = true,
+	 .help = "settings of xviod itself"},
+	{.name = "worker", .section = "workers", .keys = worker_keys,
+	 .help = "a thread that moves packets; without any there is one, w0, not pinned"},
+	{.name = "network", .section = "networks", .keys = network_keys,
+	 .help = "a switch that learns MAC addresses, with VLANs"},
+	{.name = "port", .section = "ports", .keys = port_keys,
+	 .help = "where packets come in and go out"},
+	{.name = "wire", .section = "wires", .keys = wire_keys,
+	 .help = "a fixed pair of ports"},
+	{.name = NULL},
+};
+
+const struct xv_object *xv_schema_object(const char *name)
+{
+	for (const struct xv_object *o = xv_schema; o->name != NULL; o++) {
+		if (strcmp(o->name, name) == 0)
+			return o;
+	}
+	return NULL;
+}
+
+const struct xv_object *xv_schema_section(const char *section)
+{
+	for (const struct xv_object *o = xv_schema; o->name != NULL; o++) {
+		if (strcmp(o->section, section) == 0)
+			return o;
+	}
+	return NULL;
+}
+
+const struct xv_key *xv_schema_key(const struct xv_key *keys, const char *name)
+{
+	for (const struct xv_key *k = keys; k->name != NULL; k++) {
+		if (strcmp(k->name, name) == 0)
+			return k;
+	}
+	return NULL;
+}
+
+const char *xv_key_describe(const struct xv_key *key, char *buf, size_t size)
+{
+	size_t n;
+
+	switch (key->type) {
+	case XV_TYPE_NAME:
+		if (key->ref != NULL)
+			snprintf(buf, size, "name of a %s", key->ref);
+		else
+			snprintf(buf, size, "name");
+		break;
+	case XV_TYPE_TEXT:
+		snprintf(buf, size, "text");
+		break;
+	case XV_TYPE_PATH:
+		snprintf(buf, size, "absolute path");
+		break;
+	case XV_TYPE_WORD:
+		n = (size_t)snprintf(buf, size, "%s", key->words[0]);
+		for (unsigned int i = 1; key->words[i] != NULL && n < size; i++)
+			n += (size_t)snprintf(buf + n, size - n, "%s%s",
+					      key->words[i + 1] != NULL ? ", " : " or ",
+					      key->words[i]);
+		break;
+	case XV_TYPE_NUMBER:
+		snprintf(buf, size, "number %lld..%lld", (long long)key->min, (long long)key->max);
+		break;
+	case XV_TYPE_RATE:
+		snprintf(buf, size, "number, also with k, M or G");
+		break;
+	case XV_TYPE_BOOL:
+		snprintf(buf, size, "true or false");
+		break;
+	case XV_TYPE_MODE:
+		snprintf(buf, size, "octal permission bits");
+		break;
+	case XV_TYPE_ADDRESS:
+		snprintf(buf, size, "ADDRESS:PORT, unix:PATH or off");
+		break;
+	case XV_TYPE_NAMES:
+		if (key->min == key->max)
+			snprintf(buf, size, "list of %lld names", (long long)key->min);
+		else
+			snprintf(buf, size, "list of names");
+		break;
+	case XV_TYPE_VLANS:
+		snprintf(buf, size, "list of VLANs and ranges");
+		break;
+	}
+	return buf;
+}
+
+int xv_parse_number(const char *text, bool suffix, int64_t *value)
+{
+	int64_t scale = 1;
+	long long v;
+	char *end;
+
+	/* strtoll would also take leading blanks and signs of its own. */
+	if ((*text < '0' || *text > '9') && !(text[0] == '-' && text[1] >= '0' && text[1] <= '9'))
+		return -EINVAL;
+	errno = 0;
+	v = strtoll(text, &end, 10);
+	if (errno == ERANGE)
+		return -ERANGE;
+	if (suffix && *end != '\0') {
+		scale = *end == 'k' ? 1000 : *end == 'M' ? 1000000 : *end == 'G' ? 1000000000 : 0;
+		if (scale == 0)
+			return -EINVAL;
+		end++;
+	}
+	if (*end != '\0')
+		return -EINVAL;
+	if (__builtin_mul_overflow(v, scale, value))
+		return -ERANGE;
+	return 0;
+}
+
+int xv_parse_bool(const char *text, bool *value)
+{
+	static const char *const no_yes[] = {"false", "true", "no", "yes", "off", "on"};
+
+	for (unsigned int i = 0; i < 6; i++) {
+		if (strcmp(text, no_yes[i]) == 0) {
+			*value = i & 1;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+/* Levenshtein; words of our tables are short. */
+static unsigned int edit_distance(const char *a, const char *b)
+{
+	unsigned int row[64], la = (unsigned int)strlen(a), lb = (unsigned int)strlen(b);
+
+	if (la >= 64 || lb >= 64)
+		return 64;
+	for (unsigned int j = 0; j <= lb; j++)
+		row[j] = j;
+	for (unsigned int i = 1; i <= la; i++) {
+		unsigned int diagonal = row[0];
+
+		row[0] = i;
+		for (unsigned int j = 1; j <= lb; j++) {
+			unsigned int best = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+		}
+	}
+	return row[lb];
+}
+
+void xv_nearest_init(struct xv_nearest *nearest, const char *word)
+{
+	/* A third of the letters may be wrong, at least one. */
+	*nearest = (struct xv_nearest){.word = word, .distance = (unsigned int)strlen(word) / 3 + 2};
+}
+
+void xv_nearest_feed(struct xv_nearest *nearest, const char *candidate)
+{
+	unsigned int d = edit_distance(nearest->word, candidate);
+
+	if (d < nearest->distance) {
+		nearest->distance = d;
+		nearest->best = candidate;
+	}
+}
