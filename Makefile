@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door. Each of demo, check and bench installs what it needs from Debian's packages (root),
+# builds, and runs.
+#
+#   make demo                     two virtual machines talk through XVIO: watch it
+#   make check                    all tests;  check-unit check-virtio check-system check-fuzz: a part
+#   make bench                    XVIO beside testpmd and OVS-DPDK;  CASES="wire-split l2"  QUICK=1
+#   make                          just build
+#
+# Variants: CC=clang; SAN=1 (address and undefined behaviour sanitizers: unit, virtio, fuzz);
+# SAN=thread (unit); FULL=1 (the whole virtio matrix); FUZZ_SECONDS=60.
+
+CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+SAN ?=
+FUZZ_SECONDS ?= 60
+
+BUILD := build
+ifneq ($(CC),gcc)
+BUILD := build-$(CC)
+endif
+ifeq ($(SAN),1)
+BUILD := $(BUILD)-san
+OPTIONS := -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized
+else ifneq ($(SAN),)
+BUILD := $(BUILD)-$(SAN)
+OPTIONS := -Db_sanitize=$(SAN) -Db_lundef=false -Dbuildtype=debugoptimized
+endif
+
+export XVIO_BUILD := $(CURDIR)/$(BUILD)
+export FULL FUZZ_SECONDS SAN
+
+all: build
+
+build: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@tools/setup build
+	@CC=$(CC) meson setup $(BUILD) $(OPTIONS)
+
+demo: build
+	@tools/setup demo
+	@tools/demo
+
+check: build
+	@tools/setup test
+	@tools/check unit virtio system fuzz
+
+check-unit check-virtio check-system check-fuzz: check-%: build
+	@tools/setup test
+	@tools/check $*
+
+bench: build
+	@tools/setup bench
+	@bench/run.py
+
+install: build
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	@rm -rf build build-*
+
+.PHONY: all build demo check check-unit check-virtio check-system check-fuzz bench install clean
