@@ -197,7 +197,7 @@ static __attribute__((noinline)) int packed_recv_one(struct xv_vring *vq, struct
 {
 	struct xv_pieces pieces;
 	enum xv_vring_error error;
-	uint16_t id, count, pos = vq->avail_idx;
+	uint16_t id, count, pos = vq->avail_idx, entry = 0;
 	int rc;
 
 	pieces.n = 0;
@@ -214,8 +214,14 @@ static __attribute__((noinline)) int packed_recv_one(struct xv_vring *vq, struct
 		xv_vring_count(&vq->no_mbuf);
 		return -1;
 	}
+	if (vq->inflight != NULL)
+		entry = xv_inflight_take_packed(vq->inflight, vq->packed, vq->size, pos, count);
 	packed_advance(vq, count);
+	if (vq->inflight != NULL)
+		xv_inflight_put_packed(vq->inflight, entry, vq->avail_idx, vq->avail_wrap);
 	packed_put_used_chain(vq, id, 0, count, 0);
+	if (vq->inflight != NULL)
+		xv_inflight_done_packed(vq->inflight, entry);
 	if (rc != 0)
 		xv_vring_count(&vq->bad_headers);
 	return rc == 0;
@@ -272,12 +278,65 @@ uint16_t XV_PACKED(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n
 	return done;
 }
 
+/*
+ * The chains of one merged packet, the first last: the guest must not see it before the others,
+ * because num_buffers counts on them.
+ */
+static void packed_put_used_merged(struct xv_vring *vq, const uint16_t *ids, const uint32_t *lens,
+				   const uint16_t *counts, uint16_t n)
+{
+	uint16_t first_idx = vq->used_idx, end_idx, i;
+	bool first_wrap = vq->used_wrap, end_wrap;
+	uint32_t pos = (uint32_t)first_idx + counts[0];
+
+	if (pos >= vq->size) {
+		pos -= vq->size;
+		vq->used_wrap = !vq->used_wrap;
+	}
+	vq->used_idx = (uint16_t)pos;
+	for (i = 1; i < n; i++)
+		packed_put_used_chain(vq, ids[i], lens[i], counts[i], VRING_DESC_F_WRITE);
+	end_idx = vq->used_idx;
+	end_wrap = vq->used_wrap;
+	vq->used_idx = first_idx;
+	vq->used_wrap = first_wrap;
+	packed_put_used_chain(vq, ids[0], lens[0], counts[0], VRING_DESC_F_WRITE);
+	vq->used_idx = end_idx;
+	vq->used_wrap = end_wrap;
+}
+
+/* n chains from the present position on go into the in-flight log as taken, and as about to be given back. */
+static void packed_take_inflight(struct xv_vring *vq, const uint16_t *counts, uint16_t *entries,
+				 uint16_t n)
+{
+	uint32_t pos = vq->avail_idx;
+	bool wrap = vq->avail_wrap;
+	uint16_t i;
+
+	for (i = 0; i < n; i++) {
+		entries[i] = xv_inflight_take_packed(vq->inflight, vq->packed, vq->size,
+						     (uint16_t)pos, counts[i]);
+		pos += counts[i];
+		if (pos >= vq->size)
+			pos -= vq->size;
+	}
+	pos = vq->avail_idx;
+	for (i = 0; i < n; i++) {
+		pos += counts[i];
+		if (pos >= vq->size) {
+			pos -= vq->size;
+			wrap = !wrap;
+		}
+		xv_inflight_put_packed(vq->inflight, entries[i], (uint16_t)pos, wrap);
+	}
+}
+
 /* As split_send_one(). */
 static __attribute__((noinline)) bool packed_send_one(struct xv_vring *vq, struct rte_mbuf *m,
 						      enum xv_vring_reject *why)
 {
 	uint32_t need = vq->hdr_len + rte_pktmbuf_pkt_len(m), filled = 0, pos = vq->avail_idx;
-	uint16_t ids[XV_CHAIN_MAX], counts[XV_CHAIN_MAX], n = 0, i, total = 0;
+	uint16_t ids[XV_CHAIN_MAX], counts[XV_CHAIN_MAX], entries[XV_CHAIN_MAX], n = 0, i, total = 0;
 	uint32_t lens[XV_CHAIN_MAX];
 	bool wrap = vq->avail_wrap;
 	struct xv_pieces pieces;
@@ -322,35 +381,14 @@ static __attribute__((noinline)) bool packed_send_one(struct xv_vring *vq, struc
 		}
 		n++;
 	}
+	if (vq->inflight != NULL)
+		packed_take_inflight(vq, counts, entries, n);
 	xv_packet_to_chain(vq, &pieces, m, n);
 	packed_advance(vq, total);
-	/* The guest must not see the first buffer before the others: num_buffers counts on them. */
-	if (n == 1) {
-		packed_put_used_chain(vq, ids[0], lens[0], counts[0], VRING_DESC_F_WRITE);
-		return true;
-	}
-	{
-		uint16_t first_idx = vq->used_idx;
-		bool first_wrap = vq->used_wrap;
-		uint16_t end_idx;
-		bool end_wrap;
-
-		pos = (uint32_t)first_idx + counts[0];
-		if (pos >= vq->size) {
-			pos -= vq->size;
-			vq->used_wrap = !vq->used_wrap;
-		}
-		vq->used_idx = (uint16_t)pos;
-		for (i = 1; i < n; i++)
-			packed_put_used_chain(vq, ids[i], lens[i], counts[i], VRING_DESC_F_WRITE);
-		end_idx = vq->used_idx;
-		end_wrap = vq->used_wrap;
-		vq->used_idx = first_idx;
-		vq->used_wrap = first_wrap;
-		packed_put_used_chain(vq, ids[0], lens[0], counts[0], VRING_DESC_F_WRITE);
-		vq->used_idx = end_idx;
-		vq->used_wrap = end_wrap;
-	}
+	packed_put_used_merged(vq, ids, lens, counts, n);
+	if (vq->inflight != NULL)
+		for (i = 0; i < n; i++)
+			xv_inflight_done_packed(vq->inflight, entries[i]);
 	return true;
 }
 

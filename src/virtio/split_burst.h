@@ -322,8 +322,9 @@ static __attribute__((noinline)) bool split_send_one(struct xv_vring *vq, struct
 	xv_packet_to_chain(vq, &pieces, m, n);
 	vq->avail_idx = (uint16_t)(vq->avail_idx + n);
 	split_put_used(vq, heads, lens, n);
-	if (vq->inflight != NULL && n > 0) {
-		xv_inflight_put_split(vq->inflight, heads[n - 1]);
+	if (vq->inflight != NULL) {
+		for (i = 0; i < n; i++)
+			xv_inflight_put_split(vq->inflight, heads[i]);
 		split_publish(vq, (uint16_t)(vq->used_idx - n));
 		for (i = 0; i < n; i++)
 			xv_inflight_done_split(vq->inflight, heads[i], vq->used_idx);

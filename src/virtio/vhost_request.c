@@ -665,8 +665,7 @@ static int check(const struct xv_vhost *v, const struct request *r, struct xv_er
 	uint64_t ring;
 
 	if (r->handle == NULL)
-		return xv_err_set(err, -EOPNOTSUPP, XV_ERR_METHOD, "unknown request %u",
-				  msg->header.request);
+		return xv_err_set(err, -EOPNOTSUPP, XV_ERR_METHOD, "%u", msg->header.request);
 	if (msg->header.size < r->min_size || msg->header.size > r->max_size)
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "payload is %u bytes", msg->header.size);
 	if (msg->n_fds < r->fds)
@@ -704,7 +703,7 @@ static int reply(struct xv_vhost *v)
 
 void xv_vhost_handle(struct xv_vhost *v)
 {
-	static const struct request unknown = {.name = "request"};
+	static const struct request unknown = {.name = "unknown request"};
 	struct xv_vhost_message *msg = &v->msg;
 	const struct request *r =
 		msg->header.request < XV_VHOST_REQUEST_MAX && requests[msg->header.request].handle != NULL
@@ -738,6 +737,7 @@ void xv_vhost_handle(struct xv_vhost *v)
 		msg->payload.u64 = 0;
 		msg->reply_size = sizeof(uint64_t);
 	}
-	if (msg->reply_size > 0 && reply(v) != 0)
+	/* If it has died instead, the next read says so. */
+	if (msg->reply_size > 0 && reply(v) == -EAGAIN)
 		xv_vhost_break(v, "%s: the reply cannot be sent: nobody reads", r->name);
 }

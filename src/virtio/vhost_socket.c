@@ -269,7 +269,7 @@ static unsigned int retry_ms(const struct xv_vhost_socket *s, int error)
 
 	if (error == ENOENT || ms >= 500)
 		return 0;
-	return ms < 5 ? 1 : 4;
+	return ms < 5 ? 1 : 2;
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
