@@ -32,6 +32,7 @@ static void bucket_init(struct xv_rate_bucket *b, uint64_t per_second, uint32_t 
 	b->depth = (int64_t)((unsigned __int128)per_second * burst_ms / 1000);
 	if (b->depth < least)
 		b->depth = least;
+	b->depth *= XV_RATE_TOKEN;
 	atomic_init(&b->tokens, b->depth);
 }
 

@@ -5,10 +5,7 @@
 
 #include "base/clock.h"
 
-/*
- * Whoever moves `refilled` forward adds the tokens of that span. Spans are at least 10 us, so that
- * rounding loses less than a permille, and at most what fills the bucket.
- */
+/* Whoever moves `refilled` forward adds the tokens of that span: 10 us or more, to write seldom. */
 static void refill(struct xv_rate_limit *limit, uint64_t now)
 {
 	uint64_t then = atomic_load_explicit(&limit->refilled, memory_order_relaxed);
@@ -29,7 +26,7 @@ static void refill(struct xv_rate_limit *limit, uint64_t now)
 
 		if (b->per_second == 0)
 			continue;
-		add = (int64_t)((unsigned __int128)b->per_second * span / second);
+		add = (int64_t)((unsigned __int128)b->per_second * XV_RATE_TOKEN * span / second);
 		tokens = atomic_fetch_add_explicit(&b->tokens, add, memory_order_relaxed) + add;
 		if (tokens > b->depth) /* others may only have taken some meanwhile */
 			atomic_fetch_sub_explicit(&b->tokens, tokens - b->depth,
@@ -53,15 +50,19 @@ uint16_t xv_rate_limit_allow(struct xv_rate_limit *limit, uint16_t n, uint64_t n
 	packets = tokens_of(&limit->packets);
 	if (packets <= 0)
 		return 0;
+	if (packets == INT64_MAX)
+		return n;
+	packets = (packets + XV_RATE_TOKEN - 1) / XV_RATE_TOKEN; /* a started token counts: debt evens it out */
 	return packets < n ? (uint16_t)packets : n;
 }
 
 void xv_rate_limit_charge(struct xv_rate_limit *limit, uint16_t packets, uint64_t bytes)
 {
 	if (limit->packets.per_second != 0)
-		atomic_fetch_sub_explicit(&limit->packets.tokens, packets, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&limit->packets.tokens, packets * XV_RATE_TOKEN,
+					  memory_order_relaxed);
 	if (limit->bits.per_second != 0)
-		atomic_fetch_sub_explicit(&limit->bits.tokens, (int64_t)(bytes * 8),
+		atomic_fetch_sub_explicit(&limit->bits.tokens, (int64_t)(bytes * 8) * XV_RATE_TOKEN,
 					  memory_order_relaxed);
 }
 
@@ -76,8 +77,9 @@ uint64_t xv_rate_limit_wait(struct xv_rate_limit *limit, uint64_t now_cycles)
 		int64_t tokens = tokens_of(buckets[i]);
 
 		if (tokens <= 0) {
-			uint64_t wait = (uint64_t)((unsigned __int128)(uint64_t)(1 - tokens) *
-						   xv_clock.hz / buckets[i]->per_second);
+			uint64_t wait =
+				(uint64_t)((unsigned __int128)(uint64_t)(1 - tokens) * xv_clock.hz /
+					   XV_RATE_TOKEN / buckets[i]->per_second);
 
 			if (wait > longest)
 				longest = wait;

@@ -11,9 +11,11 @@
 
 struct xv_rate_bucket {
 	uint64_t per_second; /* packets or bits; 0 = unlimited */
-	int64_t depth;	     /* largest number of tokens saved up */
+	/* In millionths, so that 10 us of a low rate is not rounded to nothing. */
+	int64_t depth; /* the most that is saved up */
 	_Atomic int64_t tokens;
 };
+#define XV_RATE_TOKEN INT64_C(1000000)
 
 struct xv_rate_limit {
 	struct xv_rate_bucket packets, bits;
