@@ -42,7 +42,15 @@ static int wrong_type(const struct xv_key *key, const json_t *v, struct xv_err *
 			  xv_key_describe(key, want, sizeof(want)), quote(v, got, sizeof(got)));
 }
 
-/* A text without control characters (and without NUL inside), min..max bytes long. */
+/* C's strings end at a NUL that JSON's and YAML's may contain. */
+static int check_nul(const json_t *v, struct xv_err *err)
+{
+	if (json_is_string(v) && strlen(json_string_value(v)) != json_string_length(v))
+		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "contains a NUL byte");
+	return 0;
+}
+
+/* A text without control characters, min..max bytes long. */
 static int check_text(const struct xv_key *key, const json_t *v, bool lines_allowed,
 		      struct xv_err *err)
 {
@@ -52,8 +60,6 @@ static int check_text(const struct xv_key *key, const json_t *v, bool lines_allo
 	if (s == NULL)
 		return wrong_type(key, v, err);
 	len = json_string_length(v);
-	if (len != strlen(s))
-		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "contains a NUL byte");
 	if ((int64_t)len < key->min)
 		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "must not be empty");
 	if ((int64_t)len > key->max)
@@ -116,8 +122,8 @@ static int check_word(const struct xv_key *key, const json_t *v, struct xv_err *
 	}
 	return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "must be %s, not \"%.40s\"%s%s%s",
 			  xv_key_describe(key, words, sizeof(words)), s,
-			  nearest.best ? " (did you mean " : "", nearest.best ? nearest.best : "",
-			  nearest.best ? "?)" : "");
+			  nearest.best ? "; did you mean \"" : "", nearest.best ? nearest.best : "",
+			  nearest.best ? "\"?" : "");
 }
 
 static int check_number(const struct xv_key *key, const json_t *v, json_t **out,
@@ -210,7 +216,9 @@ static int each_element(const struct xv_key *key, const json_t *v, json_t *list,
 
 	if (json_is_array(v)) {
 		json_array_foreach(v, i, e) {
-			rc = fn(key, e, list, err);
+			rc = check_nul(e, err);
+			if (rc == 0)
+				rc = fn(key, e, list, err);
 			if (rc < 0)
 				return rc;
 		}
@@ -371,6 +379,9 @@ static int check_value(const struct xv_key *key, const json_t *v, json_t **out, 
 	bool b;
 	int rc;
 
+	rc = check_nul(v, err);
+	if (rc < 0)
+		return rc;
 	switch (key->type) {
 	case XV_TYPE_NUMBER:
 	case XV_TYPE_RATE:
@@ -413,9 +424,12 @@ static int check_value(const struct xv_key *key, const json_t *v, json_t **out, 
 int xv_check_line(const json_t *lines, const char *key)
 {
 	const json_t *line = json_object_get(lines, key ? key : "");
+	char own[64];
 
-	if (json_is_object(line)) /* a mapping where a scalar belongs */
-		line = json_object_get(line, "");
+	if (line != NULL && !json_is_integer(line)) { /* see hostfile.h */
+		snprintf(own, sizeof(own), "%s:", key);
+		line = json_object_get(lines, own);
+	}
 	if (line == NULL)
 		line = json_object_get(lines, "");
 	return (int)json_integer_value(line);

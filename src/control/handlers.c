@@ -106,10 +106,8 @@ static int object_show(struct xv_host *host, const struct xv_object *type, const
 {
 	const char *name = text_of(args, "name");
 
-	if (xv_model_get(host->model, type->name, name) == NULL) {
-		xv_err_object(err, type->name, name);
-		return xv_model_not_found(host->model, type->name, name, err);
-	}
+	if (xv_model_get(host->model, type->name, name) == NULL)
+		return xv_model_no_such(host->model, type->name, name, err);
 	*result = report(host, type->name, name);
 	return 0;
 }
@@ -299,10 +297,8 @@ static int check_references(const struct xv_host *host, const struct xv_key *key
 	for (const struct xv_key *key = keys; key->name != NULL; key++) {
 		const char *name = key->ref ? text_of(args, key->name) : NULL;
 
-		if (name != NULL && xv_model_get(host->model, key->ref, name) == NULL) {
-			xv_err_key(err, key->name);
-			return xv_model_not_found(host->model, key->ref, name, err);
-		}
+		if (name != NULL && xv_model_get(host->model, key->ref, name) == NULL)
+			return xv_model_bad_reference(host->model, key, name, err);
 	}
 	return 0;
 }

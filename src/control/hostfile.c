@@ -98,6 +98,7 @@ static int parse_pair(yaml_parser_t *parser, yaml_event_t *event, unsigned int d
 	yaml_event_t value_event;
 	json_t *v = NULL, *l = NULL;
 	const char *key;
+	char own[64];
 
 	if (event->type != YAML_SCALAR_EVENT)
 		return fail_at(line, err, "a key must be a plain word");
@@ -116,6 +117,9 @@ static int parse_pair(yaml_parser_t *parser, yaml_event_t *event, unsigned int d
 	if (l == NULL || json_is_integer(l)) {
 		json_decref(l);
 		l = json_integer(line);
+	} else if (strlen(key) < sizeof(own) - 1) {
+		snprintf(own, sizeof(own), "%s:", key);
+		json_object_set_new(lines, own, json_integer(line));
 	}
 	if (json_object_set_new(value, key, v) < 0 || json_object_set_new(lines, key, l) < 0)
 		return rc < 0 ? rc : fail_at(line, err, "key is not UTF-8");

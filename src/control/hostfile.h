@@ -6,7 +6,7 @@
  * Values are jansson's: mappings are objects, lists are arrays, every scalar is a string (check.h
  * knows what type belongs), an empty or null scalar is null. Lines are kept aside in a tree of the
  * same shape: an object has the line of each key, "" is where it starts; for a key with a mapping,
- * or a list that holds mappings, the entry is that part of the tree.
+ * or a list that holds mappings, the entry is that part of the tree, and "KEY:" has the line.
  */
 #pragma once
 

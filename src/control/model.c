@@ -217,18 +217,40 @@ int xv_model_parse(const char *text, size_t len, const cpu_set_t *allowed, json_
 	return 0;
 }
 
-int xv_model_not_found(const json_t *model, const char *type, const char *name, struct xv_err *err)
+/* `; did you mean "vm1"?` or nothing, into buf. */
+static const char *suggest(const json_t *model, const char *type, const char *name, char *buf,
+			   size_t size)
 {
-	json_t *objects = json_object_get(model, type), *object;
 	struct xv_nearest nearest;
 	const char *other;
+	json_t *object;
 
+	buf[0] = '\0';
 	xv_nearest_init(&nearest, name);
-	json_object_foreach(objects, other, object)
+	json_object_foreach(json_object_get(model, type), other, object)
 		xv_nearest_feed(&nearest, other);
-	return xv_err_set(err, -ENOENT, XV_ERR_NOT_FOUND, "there is no %s %s%s%s%s", type, name,
-			  nearest.best ? " (did you mean " : "", nearest.best ? nearest.best : "",
-			  nearest.best ? "?)" : "");
+	if (nearest.best != NULL)
+		snprintf(buf, size, "; did you mean \"%s\"?", nearest.best);
+	return buf;
+}
+
+int xv_model_no_such(const json_t *model, const char *type, const char *name, struct xv_err *err)
+{
+	char suggestion[XV_NAME_MAX + 32];
+
+	xv_err_object(err, type, name);
+	return xv_err_set(err, -ENOENT, XV_ERR_NOT_FOUND, "does not exist%s",
+			  suggest(model, type, name, suggestion, sizeof(suggestion)));
+}
+
+int xv_model_bad_reference(const json_t *model, const struct xv_key *key, const char *name,
+			   struct xv_err *err)
+{
+	char suggestion[XV_NAME_MAX + 32];
+
+	xv_err_key(err, key->name);
+	return xv_err_set(err, -ENOENT, XV_ERR_NOT_FOUND, "there is no %s \"%s\"%s", key->ref, name,
+			  suggest(model, key->ref, name, suggestion, sizeof(suggestion)));
 }
 
 int xv_model_add(json_t *model, const struct xv_object *type, const json_t *args,
@@ -284,10 +306,10 @@ int xv_model_set(json_t *model, const struct xv_object *type, const json_t *args
 		xv_err_key(err, "name");
 		return xv_err_set(err, -EINVAL, XV_ERR_MISSING_KEY, "is missing");
 	}
-	name_object(err, type, name);
 	old = xv_model_get(model, type->name, name);
 	if (old == NULL)
-		return xv_model_not_found(model, type->name, name, err);
+		return xv_model_no_such(model, type->name, name, err);
+	name_object(err, type, name);
 	rc = xv_check_keys(type->keys, args, NULL, XV_CHECK_CHANGES, &changes, err);
 	if (rc < 0)
 		return rc;
@@ -324,9 +346,9 @@ int xv_model_del(json_t *model, const struct xv_object *type, const char *name, 
 	json_t *objects = json_object_get(model, type->name), *ports, *port;
 	const char *user;
 
-	name_object(err, type, name);
 	if (json_object_get(objects, name) == NULL)
-		return xv_model_not_found(model, type->name, name, err);
+		return xv_model_no_such(model, type->name, name, err);
+	name_object(err, type, name);
 	/* The validation would complain about the one that refers to it; blame this one instead. */
 	if (strcmp(type->name, "network") == 0) {
 		ports = json_object_get(model, "port");
@@ -383,7 +405,7 @@ static int check_reference(const json_t *model, const struct place *at, const st
 
 	if (xv_model_get(model, key->ref, name) != NULL)
 		return 0;
-	xv_model_not_found(model, key->ref, name, &why);
+	xv_model_bad_reference(model, key, name, &why);
 	return fault(at, key->name, -ENOENT, XV_ERR_NOT_FOUND, "%s", why.text);
 }
 

@@ -52,5 +52,7 @@ const char *xv_model_resource(const json_t *port, char *buf, size_t size);
 /* What leads from one model to another, a sentence each: "+ port vm1", "~ port vm2: vlan 10 -> 20". */
 json_t *xv_model_diff(const json_t *from, const json_t *to);
 
-/* Set err's sentence for lack of something by that name, with the nearest that there is. */
-int xv_model_not_found(const json_t *model, const char *type, const char *name, struct xv_err *err);
+/* Complain that an object, or one that a key names, does not exist; with the nearest that does. -ENOENT. */
+int xv_model_no_such(const json_t *model, const char *type, const char *name, struct xv_err *err);
+int xv_model_bad_reference(const json_t *model, const struct xv_key *key, const char *name,
+			   struct xv_err *err);

@@ -8,36 +8,70 @@ void xv_placement_init(struct xv_placement *placement)
 	memset(placement->worker, XV_PLACED_NOWHERE, sizeof(placement->worker));
 }
 
-/* The least loaded worker and the most loaded one; lowest slot first, so that results repeat. */
-static void extremes(const bool *workers, const unsigned int *load, uint8_t *least, uint8_t *most)
+/*
+ * How many queues each worker should have: all the same, and where that does not come out even, one
+ * more for those that have most now, so that as few as possible move.
+ */
+static void share_out(unsigned int total, const bool *workers, const unsigned int *load,
+		      unsigned int *quota)
 {
-	*least = *most = XV_PLACED_NOWHERE;
-	for (uint8_t w = 0; w < XV_MAX_WORKERS; w++) {
-		if (!workers[w])
-			continue;
-		if (*least == XV_PLACED_NOWHERE || load[w] < load[*least])
-			*least = w;
-		if (*most == XV_PLACED_NOWHERE || load[w] > load[*most])
-			*most = w;
+	bool has_more[XV_MAX_WORKERS] = {0};
+	unsigned int n = 0;
+
+	for (unsigned int w = 0; w < XV_MAX_WORKERS; w++)
+		n += workers[w];
+	for (unsigned int w = 0; w < XV_MAX_WORKERS; w++)
+		quota[w] = workers[w] ? total / n : 0;
+	for (unsigned int rest = n ? total % n : 0; rest > 0; rest--) {
+		unsigned int most = XV_MAX_WORKERS;
+
+		for (unsigned int w = 0; w < XV_MAX_WORKERS; w++) {
+			if (workers[w] && !has_more[w] &&
+			    (most == XV_MAX_WORKERS || load[w] > load[most]))
+				most = w;
+		}
+		has_more[most] = true;
+		quota[most]++;
 	}
+}
+
+/* The worker with most room, lowest slot first, so that results repeat. */
+static uint8_t roomiest(const unsigned int *load, const unsigned int *quota)
+{
+	uint8_t best = XV_PLACED_NOWHERE;
+
+	for (uint8_t w = 0; w < XV_MAX_WORKERS; w++) {
+		if (load[w] < quota[w] &&
+		    (best == XV_PLACED_NOWHERE || quota[w] - load[w] > quota[best] - load[best]))
+			best = w;
+	}
+	return best;
 }
 
 void xv_placement_update(struct xv_placement *placement, const uint16_t queues[XV_MAX_PORTS],
 			 const bool workers[XV_MAX_WORKERS])
 {
-	unsigned int load[XV_MAX_WORKERS] = {0};
-	uint8_t *slot, least, most;
+	unsigned int load[XV_MAX_WORKERS] = {0}, quota[XV_MAX_WORKERS], total = 0;
+	uint8_t *slot;
 
-	/* What can stay stays. */
 	for (unsigned int id = 0; id < XV_MAX_PORTS; id++) {
+		total += queues[id];
 		for (unsigned int q = 0; q < XV_MAX_QUEUES; q++) {
 			slot = &placement->worker[id][q];
-			if (*slot == XV_PLACED_NOWHERE)
-				continue;
-			if (q >= queues[id] || !workers[*slot])
+			if (*slot != XV_PLACED_NOWHERE && (q >= queues[id] || !workers[*slot]))
 				*slot = XV_PLACED_NOWHERE;
-			else
+			if (*slot != XV_PLACED_NOWHERE)
 				load[*slot]++;
+		}
+	}
+	share_out(total, workers, load, quota);
+	for (unsigned int id = 0; id < XV_MAX_PORTS; id++) {
+		for (unsigned int q = 0; q < queues[id]; q++) {
+			slot = &placement->worker[id][q];
+			if (*slot != XV_PLACED_NOWHERE && load[*slot] > quota[*slot]) {
+				load[*slot]--;
+				*slot = XV_PLACED_NOWHERE;
+			}
 		}
 	}
 	for (unsigned int id = 0; id < XV_MAX_PORTS; id++) {
@@ -45,25 +79,10 @@ void xv_placement_update(struct xv_placement *placement, const uint16_t queues[X
 			slot = &placement->worker[id][q];
 			if (*slot != XV_PLACED_NOWHERE)
 				continue;
-			extremes(workers, load, &least, &most);
-			if (least == XV_PLACED_NOWHERE)
-				return;
-			*slot = least;
-			load[least]++;
-		}
-	}
-	/* One pass suffices: a worker gives queues away only while it has two more than another. */
-	for (unsigned int id = 0; id < XV_MAX_PORTS; id++) {
-		for (unsigned int q = 0; q < queues[id]; q++) {
-			slot = &placement->worker[id][q];
-			extremes(workers, load, &least, &most);
-			if (load[most] - load[least] < 2)
-				return;
-			if (load[*slot] - load[least] < 2 || load[*slot] < load[least])
-				continue;
-			load[*slot]--;
-			*slot = least;
-			load[least]++;
+			*slot = roomiest(load, quota);
+			if (*slot == XV_PLACED_NOWHERE)
+				return; /* no worker at all */
+			load[*slot]++;
 		}
 	}
 }

@@ -163,6 +163,20 @@ static bool loses(uint8_t slot, const struct xv_placement *now, const struct xv_
 	return false;
 }
 
+/* Packets that the old worker of a moving queue still holds go first, or the new one would overtake them. */
+static void drain_moved(struct xv_host *host, const struct xv_placement *next)
+{
+	for (unsigned int id = 0; id < XV_MAX_PORTS; id++) {
+		for (uint16_t q = 0; host->ports[id] && q < host->ports[id]->port->max_queues; q++) {
+			uint8_t slot = host->placement.worker[id][q];
+
+			if (slot != next->worker[id][q] && slot < XV_MAX_WORKERS &&
+			    host->workers[slot] != NULL && !host->ports[id]->leaving)
+				xv_worker_drain(host->workers[slot]->worker, host->ports[id]->port, 20);
+		}
+	}
+}
+
 static void plan_placement(struct xv_host *host, struct xv_placement *next)
 {
 	uint16_t queues[XV_MAX_PORTS] = {0};
@@ -210,6 +224,7 @@ static int leave(struct xv_host *host, const json_t *model, const struct xv_plac
 	if (rc < 0 || !any)
 		return rc;
 	xv_workers_barrier();
+	drain_moved(host, next);
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
 		if (left[i] != NULL)
 			xv_mac_table_flush(left[i]->macs, (uint16_t)i);

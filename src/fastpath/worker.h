@@ -34,7 +34,8 @@ struct xv_worker_stats {
 /* control. Start a thread (pinned to cpu, or -1). manual (tests): no thread, see run_once. */
 int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **worker,
 		     struct xv_err *err);
-/* control. Stop and free; must poll no queue. Its counters live on in the ledger. Accepts NULL. */
+/* control. Stop and free; must poll no queue. What it holds for slow receivers gets 50 ms to leave, then
+ * it is dropped. Its counters live on in the ledger. Accepts NULL. */
 void xv_worker_destroy(struct xv_worker *worker);
 const char *xv_worker_name(const struct xv_worker *worker);
 void xv_worker_get_stats(const struct xv_worker *worker, struct xv_worker_stats *stats);
@@ -50,6 +51,13 @@ int xv_worker_set_queues(struct xv_worker *worker, const struct xv_queue_ref *re
 /* control. Wait until every worker has gone once around its loop: whatever was unpublished before is
  * neither polled, held nor referred to by any worker afterwards. Wakes sleepers; takes microseconds. */
 void xv_workers_barrier(void);
+
+/*
+ * control. Wait, at most timeout_ms, until nothing that came in by `port` is held by the worker for a
+ * slow receiver: whoever polls the port's queue next would overtake it. NULL: by any port.
+ */
+void xv_worker_drain(const struct xv_worker *worker, const struct xv_port *port,
+		     unsigned int timeout_ms);
 
 /*
  * control. A port is about to go: unbind it, take its queues from the poll lists and it from member lists first; then this

@@ -182,6 +182,7 @@ void xv_worker_destroy(struct xv_worker *w)
 	if (w == NULL)
 		return;
 	if (!w->manual) {
+		xv_worker_drain(w, NULL, 50);
 		atomic_store(&w->stop, true);
 		wake(w);
 		pthread_join(w->thread, NULL);
@@ -274,6 +275,25 @@ void xv_workers_barrier(void)
 		while (workers[i] != NULL &&
 		       atomic_load_explicit(&workers[i]->barrier_done, memory_order_acquire) < seq)
 			(void)nanosleep(&pause, NULL);
+}
+
+static bool holds(const struct xv_worker *w, const struct xv_port *port)
+{
+	unsigned int i, first = port != NULL ? port->id : 0, end = port != NULL ? first + 1u : XV_MAX_PORTS;
+
+	for (i = first; i < end; i++)
+		if (atomic_load_explicit(&w->counters[i].held, memory_order_acquire) != 0)
+			return true;
+	return false;
+}
+
+void xv_worker_drain(const struct xv_worker *w, const struct xv_port *port, unsigned int timeout_ms)
+{
+	const struct timespec pause = {.tv_nsec = 50000};
+	uint64_t end = xv_clock_tsc() + xv_clock_cycles_of_us(timeout_ms * UINT64_C(1000));
+
+	while (!w->manual && holds(w, port) && xv_clock_tsc() < end)
+		(void)nanosleep(&pause, NULL);
 }
 
 void xv_workers_forget_port(struct xv_port *port)
