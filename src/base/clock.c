@@ -3,7 +3,7 @@
 
 #include <time.h>
 
-#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_S     UINT64_C(1000000000)
 #define CALIBRATE_NS (20 * 1000 * 1000)
 
 struct xv_clock xv_clock;

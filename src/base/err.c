@@ -53,7 +53,8 @@ const char *xv_errcode_name(enum xv_errcode code)
 	return (unsigned int)code < N_NAMES ? names[code] : "unknown";
 }
 
-const char *xv_err_sentence(const struct xv_err *err, const char *file, char *buf, unsigned int size)
+const char *xv_err_sentence(const struct xv_err *err, const char *file, char *buf,
+			    unsigned int size)
 {
 	char where[32] = "";
 

@@ -14,8 +14,8 @@
 
 #include "base/clock.h"
 
-#define LINE_MAX_BYTES 1024
-#define LIMIT_LINES 5
+#define LINE_MAX_BYTES  1024
+#define LIMIT_LINES     5
 #define LIMIT_WINDOW_NS 1000000000ull
 
 static const struct {
@@ -33,7 +33,8 @@ static _Atomic int log_level = XV_LOG_INFO;
 static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
 static bool journal;
 
-/* sd-daemon(3): JOURNAL_STREAM holds device:inode of the journal's stream; stderr may be another. */
+/* sd-daemon(3): JOURNAL_STREAM holds device:inode of the journal's stream; stderr may be another.
+ */
 static void journal_detect(void)
 {
 	const char *env = getenv("JOURNAL_STREAM");

@@ -119,7 +119,7 @@ struct xv_vhost_inflight {
 #define XV_VHOST_INFLIGHT_MIN 20
 
 #define XV_VHOST_MAX_PAYLOAD 4096 /* larger than any message of the specification */
-#define XV_VHOST_MAX_FDS XV_VHOST_TABLE_REGIONS
+#define XV_VHOST_MAX_FDS (XV_VHOST_TABLE_REGIONS + 1) /* one too many is noticed */
 
 union xv_vhost_payload {
 	uint64_t u64;

@@ -87,6 +87,29 @@ static int start_all(struct xv_vhost *v, struct xv_err *err)
 	return xv_vhost_rings_start(v, 0, v->n_rings, false, err);
 }
 
+static void set_kick_fd(struct xv_vhost *v, uint32_t index, int fd)
+{
+	struct xv_vhost_ring *r = &v->rings[index];
+	int old = r->kick_fd;
+
+	r->kick_fd = fd;
+	if (old >= 0 || fd >= 0)
+		v->events.kick_fd(v, (uint16_t)index, fd, v->arg);
+	close_fd(&old);
+}
+
+/* None runs until it is kicked off again (SET_VRING_KICK). */
+static void halt_rings(struct xv_vhost *v)
+{
+	unsigned int i;
+
+	stop_all(v);
+	for (i = 0; i < v->n_rings; i++) {
+		v->rings[i].started = false;
+		set_kick_fd(v, i, -1);
+	}
+}
+
 /*
  * Features
  */
@@ -159,10 +182,15 @@ static int set_owner(struct xv_vhost *v, struct xv_vhost_message *msg, struct xv
 
 static int set_status(struct xv_vhost *v, struct xv_vhost_message *msg, struct xv_err *err)
 {
+	if (msg->payload.u64 > UINT8_MAX)
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "status is %#llx",
+				  (unsigned long long)msg->payload.u64);
 	/*
-	 * Only noted. A reset (0) must not touch the rings: QEMU 7.2 says so before it asks for their
-	 * positions, and migrates with what it gets.
+	 * 0 = the device is reset. The positions of the rings are kept: QEMU 7.2 says this before it asks
+	 * for them, and migrates with what it gets.
 	 */
+	if (msg->payload.u64 == 0)
+		halt_rings(v);
 	v->status = (uint8_t)msg->payload.u64;
 	v->changed = true;
 	return 0;
@@ -186,10 +214,10 @@ static int set_mem_table(struct xv_vhost *v, struct xv_vhost_message *msg, struc
 	int rc;
 
 	if (n > XV_VHOST_TABLE_REGIONS ||
-	    msg->header.size < offsetof(struct xv_vhost_memory, regions) + n * sizeof(table->regions[0]))
+	    msg->header.size != offsetof(struct xv_vhost_memory, regions) + n * sizeof(table->regions[0]))
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "%u regions in %u bytes", n,
 				  msg->header.size);
-	if (msg->n_fds < n)
+	if (msg->n_fds != n)
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "%u regions with %u file descriptors", n,
 				  msg->n_fds);
 	if (xv_guest_memory_create(&mem) != 0)
@@ -382,17 +410,6 @@ static int set_vring_base(struct xv_vhost *v, struct xv_vhost_message *msg, stru
 	return restart(v, state->index, err);
 }
 
-static void set_kick_fd(struct xv_vhost *v, uint32_t index, int fd)
-{
-	struct xv_vhost_ring *r = &v->rings[index];
-	int old = r->kick_fd;
-
-	r->kick_fd = fd;
-	if (old >= 0 || fd >= 0)
-		v->events.kick_fd(v, (uint16_t)index, fd, v->arg);
-	close_fd(&old);
-}
-
 static int get_vring_base(struct xv_vhost *v, struct xv_vhost_message *msg, struct xv_err *err)
 {
 	struct xv_vhost_vring_state *state = &msg->payload.state;
@@ -425,12 +442,15 @@ static bool is_eventfd(int fd)
 /* The eventfd (-1 with the "no descriptor" mark) of SET_VRING_KICK, CALL, ERR; it is the caller's. */
 static int take_eventfd(struct xv_vhost_message *msg, uint32_t index, int *fd, struct xv_err *err)
 {
+	bool none = (msg->payload.u64 & XV_VHOST_VRING_NO_FD) != 0;
+
 	*fd = -1;
-	if ((msg->payload.u64 & XV_VHOST_VRING_NO_FD) != 0)
+	if (none == (msg->n_fds > 0))
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "ring %u: %s", index,
+				  none ? "an unexpected file descriptor"
+				       : "the file descriptor is missing");
+	if (none)
 		return 0;
-	if (msg->n_fds == 0)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "ring %u: the file descriptor is missing",
-				  index);
 	if (!is_eventfd(msg->fds[0]))
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "ring %u: not an eventfd", index);
 	/* Nothing that we do with it may wait. */
@@ -550,14 +570,7 @@ static int set_backend_req_fd(struct xv_vhost *v, struct xv_vhost_message *msg, 
 
 static int reset_owner(struct xv_vhost *v, struct xv_vhost_message *msg, struct xv_err *err)
 {
-	unsigned int i;
-
-	/* Deprecated; "recommended ... to disable all rings". */
-	stop_all(v);
-	for (i = 0; i < v->n_rings; i++) {
-		v->rings[i].started = false;
-		set_kick_fd(v, i, -1);
-	}
+	halt_rings(v); /* deprecated; "recommended ... to disable all rings" */
 	return 0;
 }
 
@@ -611,51 +624,56 @@ void xv_vhost_reset(struct xv_vhost *v)
 enum names_ring { NO_RING, RING_U32 /* first word of the payload */, RING_U8 /* lowest byte of the u64 */ };
 #define ANY -1
 
-/* Sizes are in bytes. More descriptors than asked for are closed. reply: 0 = none of its own. */
+/* Sizes are in bytes. reply: 0 = none of its own. */
 static const struct request {
 	const char *name;
 	int (*handle)(struct xv_vhost *v, struct xv_vhost_message *msg, struct xv_err *err);
 	uint32_t min_size, max_size;
-	unsigned int fds;
+	unsigned int min_fds, max_fds;
 	enum names_ring names_ring;
 	int feature; /* protocol feature that must be negotiated */
 	uint32_t reply;
 } requests[XV_VHOST_REQUEST_MAX] = {
-#define REQUEST(name, handler, min, max, fds, ring, feature, reply)                                \
-	[XV_VHOST_##name] = {#name, handler, min, max, fds, ring, feature, reply}
-	REQUEST(GET_FEATURES, get_features, 0, 0, 0, NO_RING, ANY, 8),
-	REQUEST(SET_FEATURES, set_features, 8, 8, 0, NO_RING, ANY, 0),
-	REQUEST(SET_OWNER, set_owner, 0, 0, 0, NO_RING, ANY, 0),
-	REQUEST(RESET_OWNER, reset_owner, 0, 0, 0, NO_RING, ANY, 0),
-	REQUEST(SET_MEM_TABLE, set_mem_table, 8, sizeof(struct xv_vhost_memory), 0, NO_RING, ANY, 0),
-	REQUEST(SET_LOG_BASE, set_log_base, 16, 16, 1, NO_RING, XV_VHOST_PROTOCOL_LOG_SHMFD, 8),
-	REQUEST(SET_LOG_FD, set_log_fd, 0, 8, 1, NO_RING, ANY, 0),
-	REQUEST(SET_VRING_NUM, set_vring_num, 8, 8, 0, RING_U32, ANY, 0),
-	REQUEST(SET_VRING_ADDR, set_vring_addr, 40, 40, 0, RING_U32, ANY, 0),
-	REQUEST(SET_VRING_BASE, set_vring_base, 8, 8, 0, RING_U32, ANY, 0),
-	REQUEST(GET_VRING_BASE, get_vring_base, 8, 8, 0, RING_U32, ANY, 8),
-	REQUEST(SET_VRING_KICK, set_vring_kick, 8, 8, 0, RING_U8, ANY, 0),
-	REQUEST(SET_VRING_CALL, set_vring_call, 8, 8, 0, RING_U8, ANY, 0),
-	REQUEST(SET_VRING_ERR, set_vring_err, 8, 8, 0, RING_U8, ANY, 0),
-	REQUEST(GET_PROTOCOL_FEATURES, get_protocol_features, 0, 0, 0, NO_RING, ANY, 8),
-	REQUEST(SET_PROTOCOL_FEATURES, set_protocol_features, 8, 8, 0, NO_RING, ANY, 0),
-	REQUEST(GET_QUEUE_NUM, get_queue_num, 0, 0, 0, NO_RING, XV_VHOST_PROTOCOL_MQ, 8),
-	REQUEST(SET_VRING_ENABLE, set_vring_enable, 8, 8, 0, RING_U32, ANY, 0),
-	REQUEST(SEND_RARP, send_rarp, 8, 8, 0, NO_RING, XV_VHOST_PROTOCOL_RARP, 0),
-	REQUEST(NET_SET_MTU, net_set_mtu, 8, 8, 0, NO_RING, XV_VHOST_PROTOCOL_NET_MTU, 0),
-	REQUEST(SET_BACKEND_REQ_FD, set_backend_req_fd, 0, 8, 1, NO_RING,
+#define REQUEST(name, handler, min, max, min_fds, max_fds, ring, feature, reply)                   \
+	[XV_VHOST_##name] = {#name, handler, min, max, min_fds, max_fds, ring, feature, reply}
+	REQUEST(GET_FEATURES, get_features, 0, 0, 0, 0, NO_RING, ANY, 8),
+	REQUEST(SET_FEATURES, set_features, 8, 8, 0, 0, NO_RING, ANY, 0),
+	REQUEST(SET_OWNER, set_owner, 0, 0, 0, 0, NO_RING, ANY, 0),
+	REQUEST(RESET_OWNER, reset_owner, 0, 0, 0, 0, NO_RING, ANY, 0),
+	REQUEST(SET_MEM_TABLE, set_mem_table, 8, sizeof(struct xv_vhost_memory), 0,
+		XV_VHOST_TABLE_REGIONS, NO_RING, ANY, 0),
+	REQUEST(SET_LOG_BASE, set_log_base, 16, 16, 1, 1, NO_RING, XV_VHOST_PROTOCOL_LOG_SHMFD, 8),
+	REQUEST(SET_LOG_FD, set_log_fd, 0, 8, 1, 1, NO_RING, ANY, 0),
+	REQUEST(SET_VRING_NUM, set_vring_num, 8, 8, 0, 0, RING_U32, ANY, 0),
+	REQUEST(SET_VRING_ADDR, set_vring_addr, 40, 40, 0, 0, RING_U32, ANY, 0),
+	REQUEST(SET_VRING_BASE, set_vring_base, 8, 8, 0, 0, RING_U32, ANY, 0),
+	REQUEST(GET_VRING_BASE, get_vring_base, 8, 8, 0, 0, RING_U32, ANY, 8),
+	REQUEST(SET_VRING_KICK, set_vring_kick, 8, 8, UP_TO(1), 1, RING_U8, ANY, 0),
+	REQUEST(SET_VRING_CALL, set_vring_call, 8, 8, UP_TO(1), 1, RING_U8, ANY, 0),
+	REQUEST(SET_VRING_ERR, set_vring_err, 8, 8, UP_TO(1), 1, RING_U8, ANY, 0),
+	REQUEST(GET_PROTOCOL_FEATURES, get_protocol_features, 0, 0, 0, 0, NO_RING, ANY, 8),
+	REQUEST(SET_PROTOCOL_FEATURES, set_protocol_features, 8, 8, 0, 0, NO_RING, ANY, 0),
+	REQUEST(GET_QUEUE_NUM, get_queue_num, 0, 0, 0, 0, NO_RING, XV_VHOST_PROTOCOL_MQ, 8),
+	REQUEST(SET_VRING_ENABLE, set_vring_enable, 8, 8, 0, 0, RING_U32, ANY, 0),
+	REQUEST(SEND_RARP, send_rarp, 8, 8, 0, 0, NO_RING, XV_VHOST_PROTOCOL_RARP, 0),
+	REQUEST(NET_SET_MTU, net_set_mtu, 8, 8, 0, 0, NO_RING, XV_VHOST_PROTOCOL_NET_MTU, 0),
+	REQUEST(SET_BACKEND_REQ_FD, set_backend_req_fd, 0, 8, 1, 1, NO_RING,
 		XV_VHOST_PROTOCOL_BACKEND_REQ, 0),
-	REQUEST(GET_INFLIGHT_FD, get_inflight_fd, XV_VHOST_INFLIGHT_MIN, sizeof(struct xv_vhost_inflight),
-		0, NO_RING, XV_VHOST_PROTOCOL_INFLIGHT_SHMFD, sizeof(struct xv_vhost_inflight)),
-	REQUEST(SET_INFLIGHT_FD, set_inflight_fd, XV_VHOST_INFLIGHT_MIN, sizeof(struct xv_vhost_inflight),
-		1, NO_RING, XV_VHOST_PROTOCOL_INFLIGHT_SHMFD, 0),
-	REQUEST(RESET_DEVICE, reset_device, 0, 0, 0, NO_RING, ANY, 0),
-	REQUEST(GET_MAX_MEM_SLOTS, get_max_mem_slots, 0, 0, 0, NO_RING,
+	REQUEST(GET_INFLIGHT_FD, get_inflight_fd, XV_VHOST_INFLIGHT_MIN,
+		sizeof(struct xv_vhost_inflight), 0, 0, NO_RING, XV_VHOST_PROTOCOL_INFLIGHT_SHMFD,
+		sizeof(struct xv_vhost_inflight)),
+	REQUEST(SET_INFLIGHT_FD, set_inflight_fd, XV_VHOST_INFLIGHT_MIN,
+		sizeof(struct xv_vhost_inflight), 1, 1, NO_RING, XV_VHOST_PROTOCOL_INFLIGHT_SHMFD,
+		0),
+	REQUEST(RESET_DEVICE, reset_device, 0, 0, 0, 0, NO_RING, ANY, 0),
+	REQUEST(GET_MAX_MEM_SLOTS, get_max_mem_slots, 0, 0, 0, 0, NO_RING,
 		XV_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS, 8),
-	REQUEST(ADD_MEM_REG, add_mem_reg, 40, 40, 1, NO_RING, XV_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS, 0),
-	REQUEST(REM_MEM_REG, rem_mem_reg, 40, 40, 0, NO_RING, XV_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS, 0),
-	REQUEST(SET_STATUS, set_status, 8, 8, 0, NO_RING, XV_VHOST_PROTOCOL_STATUS, 0),
-	REQUEST(GET_STATUS, get_status, 0, 0, 0, NO_RING, XV_VHOST_PROTOCOL_STATUS, 8),
+	REQUEST(ADD_MEM_REG, add_mem_reg, 40, 40, 1, 1, NO_RING,
+		XV_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS, 0),
+	REQUEST(REM_MEM_REG, rem_mem_reg, 40, 40, 0, 1, NO_RING,
+		XV_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS, 0),
+	REQUEST(SET_STATUS, set_status, 8, 8, 0, 0, NO_RING, XV_VHOST_PROTOCOL_STATUS, 0),
+	REQUEST(GET_STATUS, get_status, 0, 0, 0, 0, NO_RING, XV_VHOST_PROTOCOL_STATUS, 8),
 #undef REQUEST
 };
 
@@ -668,8 +686,8 @@ static int check(const struct xv_vhost *v, const struct request *r, struct xv_er
 		return xv_err_set(err, -EOPNOTSUPP, XV_ERR_METHOD, "%u", msg->header.request);
 	if (msg->header.size < r->min_size || msg->header.size > r->max_size)
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "payload is %u bytes", msg->header.size);
-	if (msg->n_fds < r->fds)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "the file descriptor is missing");
+	if (msg->n_fds < r->min_fds || msg->n_fds > r->max_fds)
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "%u file descriptors", msg->n_fds);
 	if (r->feature != ANY && (v->protocol_features & XV_BIT(r->feature)) == 0)
 		return xv_err_set(err, -EOPNOTSUPP, XV_ERR_DEVICE, "its protocol feature was not negotiated");
 	ring = r->names_ring == RING_U32  ? msg->payload.state.index

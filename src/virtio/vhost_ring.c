@@ -5,10 +5,10 @@
 #include <errno.h>
 
 #include <linux/virtio_config.h>
-#include <sys/eventfd.h>
 
 #include "base/log.h"
 #include "table/rcu.h"
+#include "virtio/signal_fd.h"
 
 struct xv_vring *xv_vhost_ring(const struct xv_vhost *v, uint16_t index)
 {
@@ -111,8 +111,9 @@ static int find_position(struct xv_vhost *v, unsigned int index, bool packed,
 		 */
 		used_idx = __atomic_load_n(&((struct vring_used *)setup->used)->idx, __ATOMIC_ACQUIRE);
 		if (used_idx != r->avail_idx)
-			xv_log(XV_LOG_INFO, v->name, "ring %u goes on at %u, its used index (base was %u)",
-			       index, used_idx, r->avail_idx);
+			XV_LOG_LIMITED(XV_LOG_INFO, v->name,
+				       "ring %u goes on at %u, its used index (base was %u)", index,
+				       used_idx, r->avail_idx);
 		setup->avail_idx = setup->used_idx = used_idx;
 	}
 	if (inflight != NULL)
@@ -128,7 +129,7 @@ static int start(struct xv_vhost *v, unsigned int index, struct xv_err *err)
 	bool packed = (v->features & XV_BIT(VIRTIO_F_RING_PACKED)) != 0;
 	bool event_idx = (v->features & XV_BIT(VIRTIO_RING_F_EVENT_IDX)) != 0;
 	struct xv_vring_setup setup = {0};
-	uint64_t desc, avail, used, gpa;
+	uint64_t desc, avail, used, desc_gpa, gpa;
 	int rc;
 
 	if (!r->started || !r->enabled || !r->has_addr || r->size == 0 || v->mem == NULL ||
@@ -138,7 +139,8 @@ static int start(struct xv_vhost *v, unsigned int index, struct xv_err *err)
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "ring %u: size %u is not a power of two",
 				  index, r->size);
 	xv_vring_bytes(r->size, packed, event_idx, &desc, &avail, &used);
-	rc = resolve(v, index, "descriptors", r->addr.desc, desc, 16, &setup.desc, &gpa, err);
+	rc = resolve(v, index, "descriptors", r->addr.desc, desc, 16, &setup.desc, &desc_gpa,
+		     err);
 	if (rc == 0)
 		rc = resolve(v, index, "available ring", r->addr.avail, avail, packed ? 4 : 2,
 			     &setup.avail, &gpa, err);
@@ -157,8 +159,10 @@ static int start(struct xv_vhost *v, unsigned int index, struct xv_err *err)
 	setup.log_used_gpa = UINT64_MAX;
 	if ((v->features & XV_BIT(XV_VHOST_F_LOG_ALL)) != 0) {
 		setup.log = v->log;
+		/* Front ends name the used ring, or in a packed ring the device's event area; what we write
+		 * there is among the descriptors. */
 		if ((r->addr.flags & XV_VHOST_VRING_LOG) != 0)
-			setup.log_used_gpa = r->addr.log;
+			setup.log_used_gpa = packed ? desc_gpa : r->addr.log;
 	}
 	setup.features = v->features;
 	setup.kick_fd = r->kick_fd;
@@ -193,9 +197,9 @@ int xv_vhost_rings_start(struct xv_vhost *v, unsigned int first, unsigned int en
 		 * make both sides look once. Full counters, which refuse, have the same effect.
 		 */
 		if (r->kick_fd >= 0 && i % 2 != 0)
-			(void)eventfd_write(r->kick_fd, 1);
+			(void)xv_signal_fd(r->kick_fd);
 		if (r->call_fd >= 0)
-			(void)eventfd_write(r->call_fd, 1);
+			(void)xv_signal_fd(r->call_fd);
 	}
 	return 0;
 }

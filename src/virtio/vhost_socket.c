@@ -45,7 +45,10 @@ struct xv_vhost_socket {
 	LIST_ENTRY(xv_vhost_socket) link; /* in waiting_clients */
 };
 
-/* Waiting clients, and what wakes them. Created with the first, gone with the last. */
+/*
+ * Waiting clients, and what wakes them. The inotify descriptor stays to the end: to close one takes the
+ * kernel some 10 ms.
+ */
 static LIST_HEAD(, xv_vhost_socket) waiting_clients = LIST_HEAD_INITIALIZER(waiting_clients);
 static int inotify_fd = -1;
 static struct event *inotify_event, *slow_event;
@@ -314,42 +317,32 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
 			watch(s);
 			hurry(s);
 			try_connect(s);
-			/* the last one that waited was connected: all of this is gone */
-			if (inotify_fd < 0)
-				return;
 		}
 	}
-}
-
-static void stop_waking(void)
-{
-	if (inotify_event != NULL)
-		event_free(inotify_event);
-	if (inotify_fd >= 0)
-		(void)close(inotify_fd);
-	if (slow_event != NULL)
-		event_free(slow_event);
-	inotify_event = slow_event = NULL;
-	inotify_fd = -1;
 }
 
 static int start_waiting(struct xv_vhost_socket *s)
 {
 	const struct timeval slow = {.tv_sec = SLOW_RETRY_S};
 
-	if (LIST_EMPTY(&waiting_clients)) {
-		inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-		if (inotify_fd >= 0)
-			inotify_event = event_new(s->base, inotify_fd, EV_READ | EV_PERSIST, on_inotify,
-						  NULL);
+	if (slow_event == NULL) {
 		slow_event = event_new(s->base, -1, EV_PERSIST, on_slow, NULL);
-		if (slow_event == NULL || event_add(slow_event, &slow) != 0) {
-			stop_waking();
+		if (slow_event == NULL)
 			return -ENOMEM;
-		}
-		if (inotify_event != NULL)
-			(void)event_add(inotify_event, NULL);
 	}
+	if (inotify_fd < 0) {
+		inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+		if (inotify_fd < 0)
+			xv_log(XV_LOG_WARNING, s->name, "no inotify (%s): may connect a second late",
+			       strerror(errno));
+	}
+	if (inotify_fd >= 0 && inotify_event == NULL) {
+		inotify_event = event_new(s->base, inotify_fd, EV_READ | EV_PERSIST, on_inotify, NULL);
+		if (inotify_event == NULL || event_add(inotify_event, NULL) != 0)
+			return -ENOMEM;
+	}
+	if (LIST_EMPTY(&waiting_clients) && event_add(slow_event, &slow) != 0)
+		return -ENOMEM;
 	LIST_INSERT_HEAD(&waiting_clients, s, link);
 	s->waiting = true;
 	watch(s);
@@ -365,7 +358,19 @@ static void stop_waiting(struct xv_vhost_socket *s)
 	LIST_REMOVE(s, link);
 	unwatch(s);
 	if (LIST_EMPTY(&waiting_clients))
-		stop_waking();
+		(void)event_del(slow_event);
+}
+
+void xv_vhost_socket_fini(void)
+{
+	if (inotify_event != NULL)
+		event_free(inotify_event);
+	if (inotify_fd >= 0)
+		(void)close(inotify_fd);
+	if (slow_event != NULL)
+		event_free(slow_event);
+	inotify_event = slow_event = NULL;
+	inotify_fd = -1;
 }
 
 static void try_connect(struct xv_vhost_socket *s)

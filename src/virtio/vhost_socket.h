@@ -41,6 +41,9 @@ int xv_vhost_socket_create(const struct xv_vhost_socket_config *config, struct e
 /* Server: the socket file goes too, if it is still ours. Accepts NULL. */
 void xv_vhost_socket_destroy(struct xv_vhost_socket *sock);
 
+/* At the end, when there is no client any more: give back what they shared. */
+void xv_vhost_socket_fini(void);
+
 /*
  * The connection that was handed out is closed: a client connects again. hold_off: it was closed for
  * a fault of the other side, which may well be repeated: wait a little first.

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "net/packet.h"
+#include "virtio/signal_fd.h"
 
 /* A front end that floods us with messages gets this many in, then it is the others' turn. */
 #define MESSAGES_PER_TURN 16
@@ -81,7 +82,7 @@ void xv_vhost_break(struct xv_vhost *v, const char *fmt, ...)
 	XV_LOG_LIMITED(XV_LOG_ERROR, v->name, "broken: %s", v->broken);
 	for (i = 0; i < v->n_rings; i++)
 		if (v->rings[i].err_fd >= 0)
-			(void)eventfd_write(v->rings[i].err_fd, 1);
+			(void)xv_signal_fd(v->rings[i].err_fd);
 	disconnect(v, true);
 }
 
@@ -185,7 +186,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 			check_broken(v);
 	}
 	if (rc < 0 && v->fd >= 0) {
-		xv_log(XV_LOG_INFO, v->name, "disconnected");
+		XV_LOG_LIMITED(XV_LOG_INFO, v->name, "disconnected");
 		disconnect(v, false);
 	}
 	tell_changes(v);
@@ -216,7 +217,7 @@ static void on_connected(int fd, void *arg)
 
 	/* The successor of one that died may be here before we have read the end of that connection. */
 	if (v->fd >= 0 && xv_vhost_peer_is_gone(v->fd)) {
-		xv_log(XV_LOG_INFO, v->name, "disconnected");
+		XV_LOG_LIMITED(XV_LOG_INFO, v->name, "disconnected");
 		disconnect(v, false);
 	}
 	if (v->fd >= 0) {
@@ -226,10 +227,10 @@ static void on_connected(int fd, void *arg)
 		return;
 	}
 	if (connection_start(v, fd) != 0) {
-		xv_log(XV_LOG_ERROR, v->name, "out of memory: connection closed");
+		XV_LOG_LIMITED(XV_LOG_ERROR, v->name, "out of memory: connection closed");
 		xv_vhost_socket_closed(v->socket, true);
 	} else {
-		xv_log(XV_LOG_INFO, v->name, "connected");
+		XV_LOG_LIMITED(XV_LOG_INFO, v->name, "connected");
 	}
 	tell_changes(v);
 }
@@ -438,4 +439,5 @@ void xv_vhost_fini(void)
 		(void)close(broken_fd);
 	broken_event = NULL;
 	broken_fd = -1;
+	xv_vhost_socket_fini();
 }

@@ -74,30 +74,10 @@ struct xv_vnet_hdr xv_vnet_hdr_encode(const struct xv_offload *request, struct r
 
 			hdr_len = request->csum_start + (tcp[12] >> 4) * 4u;
 		}
+		/* A hint, but one that receivers may trust: never beyond the frame. */
+		hdr_len = RTE_MIN(hdr_len, rte_pktmbuf_pkt_len(m));
 	}
 	hdr.head = flags | (uint64_t)request->gso_type << 8 | (uint64_t)(uint16_t)hdr_len << 16 |
 		   (uint64_t)request->gso_size << 32 | (uint64_t)request->csum_start << 48;
 	return hdr;
-}
-
-uint32_t xv_offload_caps(const struct xv_offload *request)
-{
-	uint32_t caps = 0;
-
-	if ((request->flags & XV_OFFLOAD_CSUM) != 0)
-		caps |= XV_CAP_CSUM;
-	if ((request->gso_type & XV_GSO_ECN) != 0)
-		caps |= XV_CAP_ECN;
-	switch (request->gso_type & ~XV_GSO_ECN) {
-	case XV_GSO_TCPV4:
-		caps |= XV_CAP_TSO4;
-		break;
-	case XV_GSO_TCPV6:
-		caps |= XV_CAP_TSO6;
-		break;
-	case XV_GSO_UDP:
-		caps |= XV_CAP_UFO;
-		break;
-	}
-	return caps;
 }

@@ -31,6 +31,3 @@ bool xv_vnet_hdr_decode(struct xv_vnet_hdr hdr, uint32_t frame_len, uint64_t fea
 
 /* The header that asks a guest for `request`; m holds the frame (for the length of its headers). */
 struct xv_vnet_hdr xv_vnet_hdr_encode(const struct xv_offload *request, struct rte_mbuf *m);
-
-/* What `request` needs of an output, as XV_CAP_*. */
-uint32_t xv_offload_caps(const struct xv_offload *request);

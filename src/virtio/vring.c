@@ -3,14 +3,13 @@
 
 #include <errno.h>
 
-#include <sys/eventfd.h>
-
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include "virtio/signal_fd.h"
+#include "virtio/vhost_user.h"
 #include "virtio/vnet_hdr.h"
 #include "virtio/vring_ops.h"
-#include "virtio/vhost_user.h"
 
 bool xv_vring_use_avx512;
 
@@ -24,6 +23,7 @@ const char *xv_vring_error_text(enum xv_vring_error error)
 		[XV_VRING_BAD_CHAIN] = "descriptor chain loops, is too long or mixes directions",
 		[XV_VRING_BAD_INDIRECT] = "indirect descriptor table is invalid",
 		[XV_VRING_BAD_LENGTH] = "buffer is empty or too small for a virtio-net header",
+		[XV_VRING_BAD_CALL] = "call descriptor blocks whoever writes to it",
 		[XV_VRING_MEMORY_GONE] = "the file behind guest memory shrank",
 	};
 
@@ -192,7 +192,8 @@ void xv_vring_notify(struct xv_vring *vq, uint16_t published)
 	if (vq->call_fd < 0)
 		return;
 	if (vq->is_packed ? packed_wants_call(vq, published) : split_wants_call(vq)) {
-		(void)eventfd_write(vq->call_fd, 1); /* full: the guest has a call pending */
+		if (xv_signal_fd(vq->call_fd) == -EINTR)
+			xv_vring_break(vq, XV_VRING_BAD_CALL);
 		xv_vring_count(&vq->calls);
 	}
 }
@@ -211,8 +212,14 @@ uint16_t xv_vring_backlog(struct xv_vring *vq, uint16_t n)
 		uint16_t avail = (uint16_t)(vq->avail_seen - vq->avail_idx);
 
 		if (avail < n) {
-			vq->avail_seen = __atomic_load_n(&vq->avail->idx, __ATOMIC_ACQUIRE);
-			avail = (uint16_t)(vq->avail_seen - vq->avail_idx);
+			uint16_t seen = __atomic_load_n(&vq->avail->idx, __ATOMIC_ACQUIRE);
+
+			avail = (uint16_t)(seen - vq->avail_idx);
+			if (avail > vq->size) {
+				xv_vring_break(vq, XV_VRING_BAD_AVAIL);
+				return 0;
+			}
+			vq->avail_seen = seen;
 		}
 		return avail;
 	}

@@ -35,6 +35,7 @@ enum xv_vring_error { /* keep in step with names in vring.c */
 	XV_VRING_BAD_CHAIN,	/* loop, or longer than the ring; bad flags; mixed directions */
 	XV_VRING_BAD_INDIRECT,	/* indirect table with bad length, nested, or not negotiated */
 	XV_VRING_BAD_LENGTH,	/* chain cannot hold the virtio-net header, or is empty */
+	XV_VRING_BAD_CALL,	/* the call descriptor blocks the writer: made so behind our back */
 	XV_VRING_MEMORY_GONE,	/* the file behind guest memory shrank */
 };
 const char *xv_vring_error_text(enum xv_vring_error error);
