@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Internet checksum (RFC 1071) and its incremental update (RFC 1624). Pure functions, any thread.
+ * The Internet checksum (RFC 1071) and its incremental update (RFC 1624). Pure functions, any
+ * thread.
  *
  * Sums are 16-bit one's complement numbers in memory order: what a load from the packet gives and a
- * store to it wants, no byte swaps. A "sum" is not yet complemented, a "checksum" is what the header
- * carries. Sums of consecutive pieces add up when the earlier pieces have even lengths; behind an odd
- * number of bytes a piece's sum is added with its bytes swapped (xv_csum_odd()).
+ * store to it wants, no byte swaps. A "sum" is not yet complemented, a "checksum" is what the
+ * header carries. Sums of consecutive pieces add up when the earlier pieces have even lengths;
+ * behind an odd number of bytes a piece's sum is added with its bytes swapped (xv_csum_odd()).
  */
 #pragma once
 
@@ -60,8 +61,8 @@ uint16_t xv_csum_sum(const void *data, size_t len);
 uint16_t xv_csum_sum_mbuf(const struct rte_mbuf *m, uint32_t offset, uint32_t len);
 
 /*
- * Sum of the pseudo-header (RFC 793, RFC 8200 section 8.1). Addresses: as in the header, 4 or 16 bytes
- * each. l4_len: transport header and payload, host order.
+ * Sum of the pseudo-header (RFC 793, RFC 8200 section 8.1). Addresses: as in the header, 4 or 16
+ * bytes each. l4_len: transport header and payload, host order.
  */
 uint16_t xv_csum_pseudo4(const void *src, const void *dst, uint8_t proto, uint32_t l4_len);
 uint16_t xv_csum_pseudo6(const void *src, const void *dst, uint8_t proto, uint32_t l4_len);

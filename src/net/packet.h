@@ -54,5 +54,28 @@ static inline struct xv_offload *xv_packet_offload(struct rte_mbuf *m)
 	return rte_mbuf_to_priv(m);
 }
 
+/* What an output must be able to do to take this request as it is. */
+static inline uint32_t xv_offload_caps(const struct xv_offload *req)
+{
+	uint32_t caps = req->flags & XV_OFFLOAD_CSUM ? XV_CAP_CSUM : 0;
+
+	switch (req->gso_type & ~XV_GSO_ECN) {
+	case XV_GSO_NONE:
+		return req->gso_type ? UINT32_MAX : caps;
+	case XV_GSO_TCPV4: /* a segment is no good without its checksum: virtio 1.2, 5.1.3.1 */
+		caps |= XV_CAP_TSO4 | XV_CAP_CSUM;
+		break;
+	case XV_GSO_TCPV6:
+		caps |= XV_CAP_TSO6 | XV_CAP_CSUM;
+		break;
+	case XV_GSO_UDP:
+		caps |= XV_CAP_UFO | XV_CAP_CSUM;
+		break;
+	default: /* no output takes it: finish() says so */
+		return UINT32_MAX;
+	}
+	return req->gso_type & XV_GSO_ECN ? caps | XV_CAP_ECN : caps;
+}
+
 /* Reserve the flag bit with DPDK, once, after EAL is up. 0 or -errno. */
 int xv_packet_init(void);

@@ -5,18 +5,18 @@
 
 #include <rte_byteorder.h>
 
-#define ETH_LEN 14
+#define ETH_LEN  14
 #define VLAN_LEN 4
 #define IPV4_LEN 20
 #define IPV6_LEN 40
-#define TCP_LEN 20
-#define UDP_LEN 8
+#define TCP_LEN  20
+#define UDP_LEN  8
 #define SCTP_LEN 12
 
-#define ETH_8021Q 0x8100
-#define ETH_8021AD 0x88a8
-#define ETH_IPV4 0x0800
-#define ETH_IPV6 0x86dd
+#define ETH_8021Q      0x8100
+#define ETH_8021AD     0x88a8
+#define ETH_IPV4       0x0800
+#define ETH_IPV6       0x86dd
 #define ETH_LENGTH_MAX 0x05ff /* below: an 802.3 length, LLC follows */
 
 enum {
@@ -109,8 +109,8 @@ enum xv_parse_result xv_parse_eth(const uint8_t *data, uint16_t len, struct xv_p
 }
 
 /*
- * The transport header at offset, of a packet that ends at `end`. A fragment need not have all of it:
- * then it is "unknown".
+ * The transport header at offset, of a packet that ends at `end`. A fragment need not have all of
+ * it: then it is "unknown".
  */
 static enum xv_parse_result parse_l4(const uint8_t *data, uint32_t len, uint32_t offset,
 				     uint32_t end, struct xv_parsed *out, uint64_t hash)
@@ -245,7 +245,8 @@ static enum xv_parse_result parse_ipv6(const uint8_t *data, uint32_t len, uint32
 	out->ip_proto = next;
 	if (n == MAX_EXTENSIONS)
 		return XV_PARSE_OK;
-	/* Mixed in here: extension headers do not differ between the packets of a flow, ports do. */
+	/* Mixed in here: extension headers do not differ between the packets of a flow, ports do.
+	 */
 	hash = mix(hash, next);
 	out->flow_hash = (uint32_t)hash;
 	return parse_l4(data, len, offset, end, out, hash);

@@ -187,8 +187,11 @@ static int reconfigure(struct xv_port *port, const struct xv_port_config *config
 		       struct xv_err *err)
 {
 	struct ethdev_port *e = (struct ethdev_port *)port;
-	int rc = config->mtu == 0 ? 0 : rte_eth_dev_set_mtu(e->ethdev, config->mtu);
+	int rc;
 
+	if (config->csum != port->csum || config->tso != port->tso)
+		return -ENOTSUP;
+	rc = config->mtu == 0 ? 0 : rte_eth_dev_set_mtu(e->ethdev, config->mtu);
 	if (rc != 0 && rc != -ENOTSUP)
 		return xv_err_set(err, rc, XV_ERR_RANGE, "device refuses an MTU of %u: %s",
 				  config->mtu, rte_strerror(-rc));

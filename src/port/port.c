@@ -37,6 +37,8 @@ void xv_port_init(struct xv_port *port, const struct xv_port_ops *ops,
 
 	port->ops = ops;
 	port->max_queues = config->queues;
+	port->csum = config->csum;
+	port->tso = config->tso;
 	atomic_init(&port->binding, NULL);
 	atomic_init(&port->tx_caps, 0);
 	atomic_init(&port->mtu, config->mtu);

@@ -84,7 +84,7 @@ struct xv_port_ops {
 	/* control, after the grace period. Undoes everything; accepts NULL. */
 	void (*destroy)(struct xv_port *port);
 	void (*info)(struct xv_port *port, struct xv_port_info *info);
-	/* control. Change in place what can be changed without a new device (mtu); -ENOTSUP: recreate. */
+	/* control. Follow mtu, csum and tso without a new device; -ENOTSUP: it takes a new one. */
 	int (*reconfigure)(struct xv_port *port, const struct xv_port_config *config,
 			   struct xv_err *err);
 
@@ -138,6 +138,7 @@ struct xv_port {
 	uint16_t max_queues;
 	/* control thread only */
 	char name[XV_NAME_LEN];
+	bool csum, tso; /* as configured */
 	struct xv_port_rxq rxq[XV_MAX_QUEUES];
 	/* Called on the control thread when state, queues or caps changed (may be NULL). */
 	void (*changed)(struct xv_port *port, void *arg);

@@ -166,8 +166,11 @@ static void info(struct xv_port *port, struct xv_port_info *info)
 static int reconfigure(struct xv_port *port, const struct xv_port_config *config,
 		       struct xv_err *err)
 {
-	int rc = bring_up((struct tap_port *)port, config->mtu, err);
+	int rc;
 
+	if (config->csum != port->csum || config->tso != port->tso)
+		return -ENOTSUP;
+	rc = bring_up((struct tap_port *)port, config->mtu, err);
 	if (rc == 0)
 		atomic_store(&port->mtu, config->mtu);
 	return rc;

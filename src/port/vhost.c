@@ -156,6 +156,9 @@ static int reconfigure(struct xv_port *port, const struct xv_port_config *config
 
 	if (rc != 0)
 		return xv_err_set(err, rc, XV_ERR_RANGE, "the guest was told a larger MTU already");
+	xv_vhost_set_offloads(v->vhost, config->csum, config->tso);
+	port->csum = config->csum;
+	port->tso = config->tso;
 	atomic_store(&port->mtu, config->mtu);
 	return 0;
 }
