@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segments are fresh mbufs with copied headers and payload, not references into the packet: they go to
- * rings and devices that copy or read them once, and nothing has to be counted or kept alive.
+ * Segments are fresh mbufs with copied headers and payload, not references into the packet: they go
+ * to rings and devices that copy or read them once, and nothing has to be counted or kept alive.
  */
 #include "fastpath/offload.h"
 
@@ -118,8 +118,8 @@ static int finish_csum(struct rte_mbuf *m, struct rte_mempool *pool, struct rte_
 }
 
 /* Copy the headers of m and check that they are what the request says. */
-static int read_headers(const struct rte_mbuf *m, const struct xv_offload *req, uint16_t csum_offset,
-			uint8_t proto, struct headers *h)
+static int read_headers(const struct rte_mbuf *m, const struct xv_offload *req,
+			uint16_t csum_offset, uint8_t proto, struct headers *h)
 {
 	uint32_t len = RTE_MIN(m->pkt_len, (uint32_t)HEADERS_MAX), ip_len;
 	struct xv_parsed *p = &h->parsed;
@@ -231,7 +231,8 @@ static int finish_tcp(struct rte_mbuf *m, uint32_t caps, struct rte_mempool *poo
 	if (rc != 0)
 		return rc;
 
-	/* What differs by segment becomes zero in the template, so that it only adds to the sums. */
+	/* What differs by segment becomes zero in the template, so that it only adds to the sums.
+	 */
 	l3 = h.parsed.l3_offset;
 	l4 = h.parsed.l4_offset;
 	header_len = l4 + h.parsed.l4_len;
@@ -271,8 +272,8 @@ static int finish_tcp(struct rte_mbuf *m, uint32_t caps, struct rte_mempool *poo
 			ip4->hdr_checksum = (uint16_t)~xv_csum_add(sum, ip4->packet_id);
 		} else {
 			ip6 = (struct rte_ipv6_hdr *)at(out[i], l3);
-			ip6->payload_len = rte_cpu_to_be_16(
-				(uint16_t)(header_len - l3 - sizeof(*ip6) + len));
+			ip6->payload_len =
+				rte_cpu_to_be_16((uint16_t)(header_len - l3 - sizeof(*ip6) + len));
 		}
 		tcp = (struct rte_tcp_hdr *)at(out[i], l4);
 		tcp->sent_seq = rte_cpu_to_be_32(seq + done);
@@ -317,8 +318,8 @@ static uint16_t udp_csum(const struct rte_mbuf *m, struct headers *h)
 		sum = xv_csum_pseudo6(ip6->src_addr, ip6->dst_addr, IPPROTO_UDP, len);
 	udp->dgram_cksum = 0;
 	sum = xv_csum_add(sum, xv_csum_sum(udp, sizeof(*udp)));
-	sum = xv_csum_add(sum, xv_csum_sum_mbuf(m, h->parsed.l4_offset + sizeof(*udp),
-						h->payload_len));
+	sum = xv_csum_add(sum,
+			  xv_csum_sum_mbuf(m, h->parsed.l4_offset + sizeof(*udp), h->payload_len));
 	return xv_csum_finish(sum);
 }
 
@@ -410,8 +411,8 @@ static int finish_udp(struct rte_mbuf *m, struct rte_mempool *pool, struct rte_m
 			ip4->hdr_checksum = (uint16_t)~xv_csum_sum(ip4, sizeof(*ip4));
 		} else {
 			ip6 = (struct rte_ipv6_hdr *)at(out[i], l3);
-			ip6->payload_len = rte_cpu_to_be_16(
-				(uint16_t)(header_len - l3 - sizeof(*ip6) + len));
+			ip6->payload_len =
+				rte_cpu_to_be_16((uint16_t)(header_len - l3 - sizeof(*ip6) + len));
 			if (n > 1) {
 				position = (uint16_t)(done | (i < n - 1 ? IPV6_MORE_FRAGMENTS : 0));
 				frag = (struct rte_ipv6_fragment_ext *)at(out[i], l4);

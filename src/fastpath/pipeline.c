@@ -16,19 +16,32 @@
 #define ETHER_HEADER_BYTES 14
 #define VLAN_TAG_BYTES 4
 
-/* Mark whose packets these are and count them in. */
-static void take_in(struct xv_worker *w, struct xv_port *in, struct rte_mbuf **pkts, uint16_t n)
+/* Mark whose packets these are and count them in. Returns how many are long enough to be frames. */
+static uint16_t take_in(struct xv_worker *w, struct xv_port *in, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct xv_counters *c = &w->counters[in->id];
+	uint32_t shortest = UINT32_MAX;
 	uint64_t bytes = 0;
-	uint16_t i;
+	uint16_t i, kept = 0;
 
 	for (i = 0; i < n; i++) {
+		uint32_t len = pkts[i]->pkt_len;
+
 		pkts[i]->port = in->id;
-		bytes += pkts[i]->pkt_len;
+		bytes += len;
+		shortest = RTE_MIN(shortest, len);
 	}
 	count(&c->rx_packets, n);
 	count(&c->rx_bytes, bytes);
+	if (likely(shortest >= ETHER_HEADER_BYTES))
+		return n;
+	for (i = 0; i < n; i++) {
+		if (pkts[i]->pkt_len < ETHER_HEADER_BYTES)
+			xv_packet_drop(w, pkts[i], XV_DROP_RUNT);
+		else
+			pkts[kept++] = pkts[i];
+	}
+	return kept;
 }
 
 /* The largest frame that m becomes on the wire, once segmented. */
@@ -153,7 +166,9 @@ void xv_pipeline_burst(struct xv_worker *w, struct xv_port *in, uint16_t queue,
 {
 	uint16_t i;
 
-	take_in(w, in, pkts, n);
+	n = take_in(w, in, pkts, n);
+	if (unlikely(n == 0))
+		return;
 	if (unlikely(binding == NULL)) {
 		for (i = 0; i < n; i++)
 			xv_packet_drop(w, pkts[i], XV_DROP_UNBOUND);

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/watchdog.h"
 #include "fastpath/network.h"
 #include "fastpath/worker_state.h"
 #include "port/eal.h"
@@ -46,6 +47,7 @@ static void wake(struct xv_worker *w)
 static void *worker_main(void *arg)
 {
 	struct xv_worker *w = arg;
+	timer_t watchdog = NULL;
 	cpu_set_t set;
 
 	(void)pthread_setname_np(pthread_self(), w->name);
@@ -57,7 +59,11 @@ static void *worker_main(void *arg)
 	/* An lcore id gives the thread its cache of packet buffers. */
 	if (rte_thread_register() != 0)
 		xv_log(XV_LOG_WARNING, "worker", "%s: DPDK has no lcore id left: slower", w->name);
+	if (xv_watchdog_start(&watchdog) != 0)
+		xv_log(XV_LOG_WARNING, "worker", "%s: no timer left for its watchdog", w->name);
 	xv_worker_loop(w);
+	if (watchdog != NULL)
+		xv_watchdog_stop(watchdog);
 	rte_thread_unregister();
 	return NULL;
 }
