@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A key has two buckets, chosen by a hash with random seeds (guests choose addresses). It lives in the
- * first unless that is full, then in the second; if both are full, one of the eight entries there
- * moves to its other bucket. At a quarter of the slots in use, which is what the table is sized for,
- * 98 % of the entries are in their first bucket, and no room is found about never.
+ * A key has two buckets, chosen by a hash with random seeds (guests choose addresses). It lives in
+ * the first unless that is full, then in the second; if both are full, one of the eight entries
+ * there moves to its other bucket. At a quarter of the slots in use, which is what the table is
+ * sized for, 98 % of the entries are in their first bucket, and no room is found about never.
  *
- * A reader that looks for the very entry that is being moved may miss it: the frame is flooded, once.
+ * A reader that looks for the very entry that is being moved may miss it: the frame is flooded,
+ * once.
  */
 #include "table/mac_table.h"
 
@@ -14,15 +15,16 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define CACHE_LINE 64
+#define CACHE_LINE   64
 #define BUCKET_SLOTS 4
-#define LIMIT_MAX (1u << 20)
-#define BURST 64
-/* A worker gives up the lock after about 10 us: learning waits for the next packet, the worker not. */
+#define LIMIT_MAX    (1u << 20)
+#define BURST        64
+/* A worker gives up the lock after about 10 us: learning waits for the next packet, the worker not.
+ */
 #define LOCK_SPINS 256
 
 struct slot {
-	_Atomic uint64_t key;	/* 0 = free */
+	_Atomic uint64_t key;   /* 0 = free */
 	_Atomic uint64_t value; /* seen_s << 16 | port */
 };
 
@@ -99,8 +101,8 @@ static void unlock(struct xv_mac_table *table)
 }
 
 /*
- * Two multiplications to 128 bits, as wyhash does it. One is not enough: addresses that count up are an
- * arithmetic progression, which some seeds map to few buckets.
+ * Two multiplications to 128 bits, as wyhash does it. One is not enough: addresses that count up
+ * are an arithmetic progression, which some seeds map to few buckets.
  */
 static inline uint64_t hash_key(const struct xv_mac_table *table, uint64_t key)
 {
@@ -255,8 +257,8 @@ uint16_t xv_mac_table_lookup(const struct xv_mac_table *table, uint64_t key)
 	return lookup(table, key, hash_key(table, key));
 }
 
-void xv_mac_table_lookup_burst(const struct xv_mac_table *table, const uint64_t *keys, unsigned int n,
-			       uint16_t *ports)
+void xv_mac_table_lookup_burst(const struct xv_mac_table *table, const uint64_t *keys,
+			       unsigned int n, uint16_t *ports)
 {
 	uint64_t hashes[BURST];
 	unsigned int i, chunk;
@@ -336,7 +338,8 @@ static unsigned int sweep_bucket(struct xv_mac_table *table, struct bucket *b, d
 }
 
 /* Remove the entries that are doomed. The lock is held for one bucket at a time. */
-static unsigned int sweep(struct xv_mac_table *table, doomed_fn doomed, uint32_t arg1, uint32_t arg2)
+static unsigned int sweep(struct xv_mac_table *table, doomed_fn doomed, uint32_t arg1,
+			  uint32_t arg2)
 {
 	unsigned int removed = 0;
 	uint32_t moves;
@@ -373,7 +376,8 @@ unsigned int xv_mac_table_flush(struct xv_mac_table *table, uint16_t port)
 }
 
 void xv_mac_table_walk(const struct xv_mac_table *table,
-		       void (*fn)(uint64_t key, uint16_t port, uint32_t seen_s, void *arg), void *arg)
+		       void (*fn)(uint64_t key, uint16_t port, uint32_t seen_s, void *arg),
+		       void *arg)
 {
 	uint64_t bucket, key, value;
 	struct slot *s;
