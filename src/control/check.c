@@ -83,12 +83,13 @@ static int check_name(const char *s, struct xv_err *err)
 	if (len == 0)
 		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "must not be empty");
 	if (len > XV_NAME_MAX)
-		return xv_err_set(err, -ERANGE, XV_ERR_RANGE, "\"%.20s...\" is longer than %d bytes",
-				  s, XV_NAME_MAX);
+		return xv_err_set(err, -ERANGE, XV_ERR_RANGE,
+				  "\"%.20s...\" is longer than %d bytes", s, XV_NAME_MAX);
 	if (strchr(first, s[0]) == NULL || s[strspn(s, rest)] != '\0')
 		return xv_err_set(err, -EINVAL, XV_ERR_RANGE,
 				  "\"%s\" is not a name: letters, digits and . _ - only, "
-				  "a letter or digit first", s);
+				  "a letter or digit first",
+				  s);
 	return 0;
 }
 
@@ -126,8 +127,7 @@ static int check_word(const struct xv_key *key, const json_t *v, struct xv_err *
 			  nearest.best ? "\"?" : "");
 }
 
-static int check_number(const struct xv_key *key, const json_t *v, json_t **out,
-			struct xv_err *err)
+static int check_number(const struct xv_key *key, const json_t *v, json_t **out, struct xv_err *err)
 {
 	int64_t n;
 	int rc = 0;
@@ -145,8 +145,8 @@ static int check_number(const struct xv_key *key, const json_t *v, json_t **out,
 		char got[64];
 
 		return xv_err_set(err, -ERANGE, XV_ERR_RANGE, "%s is out of range %lld..%lld",
-				  json_is_string(v) ? json_string_value(v) :
-						      quote(v, got, sizeof(got)),
+				  json_is_string(v) ? json_string_value(v)
+						    : quote(v, got, sizeof(got)),
 				  (long long)key->min, (long long)key->max);
 	}
 	*out = json_integer(n);
@@ -186,9 +186,10 @@ static int check_address(const struct xv_key *key, const json_t *v, struct xv_er
 			return xv_err_set(err, -EINVAL, XV_ERR_RANGE,
 					  "\"%s\" is not an absolute path", s + 5);
 		if (strlen(s + 5) > XV_SOCKET_PATH_MAX)
-			return xv_err_set(err, -ENAMETOOLONG, XV_ERR_RANGE,
-					  "path is longer than the %d bytes that a unix socket can have",
-					  XV_SOCKET_PATH_MAX);
+			return xv_err_set(
+				err, -ENAMETOOLONG, XV_ERR_RANGE,
+				"path is longer than the %d bytes that a unix socket can have",
+				XV_SOCKET_PATH_MAX);
 		return 0;
 	}
 	colon = strrchr(s, ':');
@@ -215,7 +216,7 @@ static int each_element(const struct xv_key *key, const json_t *v, json_t *list,
 	int rc;
 
 	if (json_is_array(v)) {
-		json_array_foreach(v, i, e) {
+		json_array_foreach (v, i, e) {
 			rc = check_nul(e, err);
 			if (rc == 0)
 				rc = fn(key, e, list, err);
@@ -255,7 +256,7 @@ static int add_name(const struct xv_key *key, const json_t *v, json_t *list, str
 	rc = check_name(s, err);
 	if (rc < 0)
 		return rc;
-	json_array_foreach(list, i, e) {
+	json_array_foreach (list, i, e) {
 		if (strcmp(json_string_value(e), s) == 0)
 			return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "names %s twice", s);
 	}
@@ -317,8 +318,7 @@ static int add_vlans(const struct xv_key *key, const json_t *v, json_t *list, st
 				  quote(v, got, sizeof(got)), (long long)key->min,
 				  (long long)key->max);
 	}
-	return json_array_append_new(list, json_pack("[I,I]", (json_int_t)first,
-						     (json_int_t)last));
+	return json_array_append_new(list, json_pack("[I,I]", (json_int_t)first, (json_int_t)last));
 }
 
 /* Sorted, merged: lists of equal meaning come out equal. */
@@ -334,7 +334,7 @@ static int check_vlans(const struct xv_key *key, const json_t *v, json_t **out, 
 		json_decref(ranges);
 		return rc;
 	}
-	json_array_foreach(ranges, i, range) {
+	json_array_foreach (ranges, i, range) {
 		json_int_t last = json_integer_value(json_array_get(range, 1));
 
 		for (json_int_t id = json_integer_value(json_array_get(range, 0)); id <= last; id++)
@@ -365,7 +365,7 @@ void xv_check_vlans(const json_t *vlans, uint64_t bitmap[4096 / 64])
 	json_t *e;
 
 	memset(bitmap, 0, 4096 / 8);
-	json_array_foreach(vlans, i, e) {
+	json_array_foreach (vlans, i, e) {
 		if (!vlan_range(e, &first, &last))
 			continue;
 		for (int64_t id = first; id <= last; id++)
@@ -504,7 +504,8 @@ int xv_check_keys(const struct xv_key *keys, const json_t *given, const json_t *
 
 		return at_key(xv_err_set(err, -EINVAL, XV_ERR_TYPE,
 					 "must be a mapping of keys to values, not %s",
-					 quote(given, got, sizeof(got))), lines, "", err);
+					 quote(given, got, sizeof(got))),
+			      lines, "", err);
 	}
 	object = json_object();
 	copy = json_copy((json_t *)(uintptr_t)given);
@@ -512,7 +513,7 @@ int xv_check_keys(const struct xv_key *keys, const json_t *given, const json_t *
 		rc = xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 		goto out;
 	}
-	json_object_foreach(copy, name, v) {
+	json_object_foreach (copy, name, v) {
 		if (xv_schema_key(keys, name) == NULL) {
 			rc = at_key(unknown_key(keys, name, err), lines, name, err);
 			goto out;
@@ -536,8 +537,8 @@ int xv_check_keys(const struct xv_key *keys, const json_t *given, const json_t *
 		if (how == XV_CHECK_FULL)
 			rc = full_value(key, kind, json_is_null(v) ? NULL : v, &value, err);
 		else if (v != NULL)
-			rc = json_is_null(v) ? (value = json_null(), 0) :
-					       check_value(key, v, &value, err);
+			rc = json_is_null(v) ? (value = json_null(), 0)
+					     : check_value(key, v, &value, err);
 		if (rc < 0) {
 			at_key(rc, lines, key->name, err);
 			goto out;

@@ -15,7 +15,7 @@
 #include "control/schema.h"
 
 enum xv_check {
-	XV_CHECK_FULL,	  /* required keys must be there, defaults are filled in */
+	XV_CHECK_FULL,    /* required keys must be there, defaults are filled in */
 	XV_CHECK_CHANGES, /* any subset; null = back to the default, kept as null in the result */
 };
 

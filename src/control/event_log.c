@@ -27,12 +27,10 @@ json_t *xv_event_log_list(const struct xv_event_log *log, const char *object)
 		const struct xv_event *e = &log->events[seq % XV_EVENTS_KEPT];
 
 		if (object == NULL || strcmp(object, e->object) == 0)
-			json_array_append_new(list, json_pack("{s:I, s:I, s:s, s:s, s:s}",
-							      "seq", (json_int_t)seq,
-							      "time_ms", (json_int_t)e->time_ms,
-							      "object", e->object,
-							      "event", e->event,
-							      "text", e->text));
+			json_array_append_new(
+				list, json_pack("{s:I, s:I, s:s, s:s, s:s}", "seq", (json_int_t)seq,
+						"time_ms", (json_int_t)e->time_ms, "object",
+						e->object, "event", e->event, "text", e->text));
 	}
 	return list;
 }

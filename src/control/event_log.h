@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The latest events, for `xvioctl event list`: what happened to ports, when. A fixed ring, the oldest
- * is overwritten; counters of events live with their object. Control thread.
+ * The latest events, for `xvioctl event list`: what happened to ports, when. A fixed ring, the
+ * oldest is overwritten; counters of events live with their object. Control thread.
  */
 #pragma once
 
@@ -14,8 +14,8 @@
 struct xv_event {
 	uint64_t time_ms; /* since the epoch */
 	char object[96];  /* "port vm1" */
-	char event[16];	  /* "up", "broken", "added" ... */
-	char text[176];	  /* more; may be empty */
+	char event[16];   /* "up", "broken", "added" ... */
+	char text[176];   /* more; may be empty */
 };
 
 struct xv_event_log {

@@ -97,8 +97,8 @@ static json_t *report(struct xv_host *host, const char *type, const char *name)
 		worker = xv_host_worker_lookup(host, name);
 		return worker ? xv_report_worker(host, worker) : NULL;
 	}
-	return strcmp(type, "network") == 0 ? xv_report_network(host, name) :
-					      xv_report_wire(host, name);
+	return strcmp(type, "network") == 0 ? xv_report_network(host, name)
+					    : xv_report_wire(host, name);
 }
 
 static int object_show(struct xv_host *host, const struct xv_object *type, const json_t *args,
@@ -120,7 +120,7 @@ static int object_list(struct xv_host *host, const struct xv_object *type, const
 
 	(void)args;
 	(void)err;
-	json_object_foreach(json_object_get(host->model, type->name), name, config) {
+	json_object_foreach (json_object_get(host->model, type->name), name, config) {
 		object = report(host, type->name, name);
 		if (object != NULL)
 			json_array_append_new(list, object);
@@ -131,8 +131,8 @@ static int object_list(struct xv_host *host, const struct xv_object *type, const
 
 #define OBJECT_HANDLERS(o)                                                                         \
 	static handler *const o##_add = object_add, *const o##_set = object_set,                   \
-			     *const o##_del = object_del, *const o##_show = object_show,           \
-			     *const o##_list = object_list;
+			      *const o##_del = object_del, *const o##_show = object_show,          \
+			      *const o##_list = object_list;
 
 static int host_show(struct xv_host *host, const struct xv_object *type, const json_t *args,
 		     json_t **result, struct xv_err *err)
@@ -152,8 +152,8 @@ static int host_apply(struct xv_host *host, const struct xv_object *type, const 
 	int rc;
 
 	(void)type;
-	rc = xv_model_parse(json_string_value(text), json_string_length(text), &host->allowed, &model,
-			    &lines, err);
+	rc = xv_model_parse(json_string_value(text), json_string_length(text), &host->allowed,
+			    &model, &lines, err);
 	if (rc < 0)
 		return rc;
 	rc = xv_txn_apply(host, model, lines, dry_run, &changes, err);
@@ -183,7 +183,7 @@ static int mac_flush(struct xv_host *host, const struct xv_object *type, const j
 
 	(void)type;
 	(void)err;
-	TAILQ_FOREACH(n, &host->networks, entry) {
+	TAILQ_FOREACH (n, &host->networks, entry) {
 		if (network == NULL || strcmp(network, n->network->name) == 0)
 			flushed += xv_mac_table_flush(n->network->macs, XV_MAC_NONE);
 	}
@@ -255,7 +255,8 @@ static int version(struct xv_host *host, const struct xv_object *type, const jso
 	(void)type;
 	(void)args;
 	(void)err;
-	*result = json_pack("{s:s, s:s, s:i}", "xviod", XVIO_VERSION, "dpdk", rte_version(), "api", 1);
+	*result = json_pack("{s:s, s:s, s:i}", "xviod", XVIO_VERSION, "dpdk", rte_version(), "api",
+			    1);
 	return 0;
 }
 
@@ -291,8 +292,8 @@ static int unknown_method(const char *name, struct xv_err *err)
 }
 
 /* Names in the arguments of queries must be of something that exists. */
-static int check_references(const struct xv_host *host, const struct xv_key *keys, const json_t *args,
-			    struct xv_err *err)
+static int check_references(const struct xv_host *host, const struct xv_key *keys,
+			    const json_t *args, struct xv_err *err)
 {
 	for (const struct xv_key *key = keys; key->name != NULL; key++) {
 		const char *name = key->ref ? text_of(args, key->name) : NULL;

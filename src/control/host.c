@@ -13,7 +13,7 @@
 #include "fastpath/ledger.h"
 #include "table/rcu.h"
 
-#define HOUSEKEEPING_S	1
+#define HOUSEKEEPING_S   1
 #define FREES_PENDING_US 2000 /* deferred frees are due within microseconds while workers run */
 
 static const char *text_of(const json_t *object, const char *key)
@@ -33,7 +33,7 @@ static void housekeeping(evutil_socket_t fd, short what, void *arg)
 	struct timeval next = {.tv_sec = HOUSEKEEPING_S};
 	struct xv_host_network *n;
 
-	TAILQ_FOREACH(n, &host->networks, entry)
+	TAILQ_FOREACH (n, &host->networks, entry)
 		xv_network_age(n->network);
 	if (host->metrics != NULL)
 		xv_metrics_tick(host->metrics);
@@ -87,7 +87,7 @@ struct xv_host_network *xv_host_network_lookup(const struct xv_host *host, const
 {
 	struct xv_host_network *n;
 
-	TAILQ_FOREACH(n, &host->networks, entry) {
+	TAILQ_FOREACH (n, &host->networks, entry) {
 		if (!n->leaving && strcmp(n->network->name, name) == 0)
 			return n;
 	}
@@ -256,7 +256,9 @@ int xv_host_port_reconfigure(struct xv_host_port *p, json_t *config, const json_
 	struct xv_port_config device;
 	int rc;
 
-	if (p->mtu == number_of(config, "mtu"))
+	if (p->mtu == number_of(config, "mtu") &&
+	    p->port->csum == json_is_true(json_object_get(config, "csum")) &&
+	    p->port->tso == json_is_true(json_object_get(config, "tso")))
 		return 0;
 	if (p->port->ops->reconfigure == NULL)
 		return -ENOTSUP;
@@ -356,7 +358,7 @@ void xv_host_destroy(struct xv_host *host)
 		if (host->ports[i] != NULL)
 			xv_port_bind(host->ports[i]->port, NULL);
 	}
-	TAILQ_FOREACH(n, &host->networks, entry)
+	TAILQ_FOREACH (n, &host->networks, entry)
 		(void)xv_network_set_members(n->network, NULL, 0);
 	xv_workers_barrier();
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {

@@ -3,8 +3,8 @@
  * The running host: the objects that the model (model.h) describes, made real. Control thread only.
  * txn.c is the one that changes it; report.c and metrics.c read it.
  *
- * The host owns everything here. A port is identified by its id towards workers, by its name towards
- * people; outside of a transaction names are unique.
+ * The host owns everything here. A port is identified by its id towards workers, by its name
+ * towards people; outside of a transaction names are unique.
  */
 #pragma once
 
@@ -38,13 +38,13 @@ struct xv_host_limit {
 struct xv_host_port {
 	struct xv_host *host;
 	struct xv_port *port;
-	json_t *config;		  /* the model's object that the device follows */
-	struct xv_binding bound;  /* what is published; padding is zero, so that memcmp tells */
+	json_t *config;          /* the model's object that the device follows */
+	struct xv_binding bound; /* what is published; padding is zero, so that memcmp tells */
 	bool is_bound;
 	struct xv_host_limit rx_limit, tx_limit;
-	uint16_t mtu;		  /* as the device knows it */
-	enum xv_port_state state; /* last seen, to tell what changed */
-	bool leaving, fresh;	  /* inside a transaction: goes, or came, with it */
+	uint16_t mtu;                /* as the device knows it */
+	enum xv_port_state state;    /* last seen, to tell what changed */
+	bool leaving, fresh;         /* inside a transaction: goes, or came, with it */
 	uint64_t ups, downs, breaks; /* events so far */
 };
 
@@ -63,10 +63,11 @@ struct xv_host_worker {
 
 struct xv_host {
 	struct event_base *events;
-	json_t *model;	   /* what runs, as a value; immutable, replaced by transactions */
-	cpu_set_t allowed; /* CPUs that workers may use: those of the process before EAL pinned it */
+	json_t *model; /* what runs, as a value; immutable, replaced by transactions */
+	cpu_set_t
+		allowed; /* CPUs that workers may use: those of the process before EAL pinned it */
 	uint64_t started_ns;
-	bool has_started;  /* the first transaction is over */
+	bool has_started; /* the first transaction is over */
 
 	struct xv_host_port *ports[XV_MAX_PORTS]; /* by id */
 	uint16_t next_id; /* ids go round, so that one comes back as late as possible */

@@ -55,8 +55,8 @@ static int parse_scalar(const yaml_event_t *event, json_t **value, struct xv_err
 	return 0;
 }
 
-static int parse_sequence(yaml_parser_t *parser, unsigned int depth, json_t **value,
-			  json_t **lines, struct xv_err *err)
+static int parse_sequence(yaml_parser_t *parser, unsigned int depth, json_t **value, json_t **lines,
+			  struct xv_err *err)
 {
 	bool structured = false;
 	yaml_event_t event;
@@ -91,14 +91,15 @@ static int parse_sequence(yaml_parser_t *parser, unsigned int depth, json_t **va
 	return 0;
 }
 
-static int parse_pair(yaml_parser_t *parser, yaml_event_t *event, unsigned int depth,
-		      json_t *value, json_t *lines, struct xv_err *err)
+static int parse_pair(yaml_parser_t *parser, yaml_event_t *event, unsigned int depth, json_t *value,
+		      json_t *lines, struct xv_err *err)
 {
 	int line = line_of(event), rc;
 	yaml_event_t value_event;
 	json_t *v = NULL, *l = NULL;
 	const char *key;
 	char own[64];
+	bool failed;
 
 	if (event->type != YAML_SCALAR_EVENT)
 		return fail_at(line, err, "a key must be a plain word");
@@ -121,8 +122,11 @@ static int parse_pair(yaml_parser_t *parser, yaml_event_t *event, unsigned int d
 		snprintf(own, sizeof(own), "%s:", key);
 		json_object_set_new(lines, own, json_integer(line));
 	}
-	if (json_object_set_new(value, key, v) < 0 || json_object_set_new(lines, key, l) < 0)
-		return rc < 0 ? rc : fail_at(line, err, "key is not UTF-8");
+	/* Both take their reference even when they fail; v is NULL after an error. */
+	failed = json_object_set_new(value, key, v) < 0;
+	failed |= json_object_set_new(lines, key, l) < 0;
+	if (failed && rc == 0)
+		rc = fail_at(line, err, "key is not UTF-8");
 	return rc;
 }
 
@@ -162,14 +166,14 @@ static int parse_node(yaml_parser_t *parser, yaml_event_t *event, unsigned int d
 		rc = event->data.scalar.anchor ? -EINVAL : parse_scalar(event, value, err);
 		break;
 	case YAML_SEQUENCE_START_EVENT:
-		rc = event->data.sequence_start.anchor ?
-			     -EINVAL :
-			     parse_sequence(parser, depth - 1, value, lines, err);
+		rc = event->data.sequence_start.anchor
+			     ? -EINVAL
+			     : parse_sequence(parser, depth - 1, value, lines, err);
 		break;
 	case YAML_MAPPING_START_EVENT:
-		rc = event->data.mapping_start.anchor ?
-			     -EINVAL :
-			     parse_mapping(parser, line, depth - 1, value, lines, err);
+		rc = event->data.mapping_start.anchor
+			     ? -EINVAL
+			     : parse_mapping(parser, line, depth - 1, value, lines, err);
 		break;
 	default: /* an alias */
 		rc = -EINVAL;
@@ -222,7 +226,8 @@ int xv_hostfile_parse(const char *text, size_t len, struct xv_hostfile *file, st
 		xv_hostfile_fini(file);
 		return rc;
 	}
-	if (file->values == NULL || json_is_null(file->values)) { /* an empty file is an empty host */
+	if (file->values == NULL ||
+	    json_is_null(file->values)) { /* an empty file is an empty host */
 		xv_hostfile_fini(file);
 		file->values = json_object();
 		file->lines = json_object();

@@ -15,16 +15,28 @@ static const char *const log_levels[] = {"error", "warning", "info", "debug", NU
 static const struct xv_key no_keys[] = {{.name = NULL}};
 
 static const struct xv_key name_keys[] = {
-	{.name = "name", .type = XV_TYPE_NAME, .flags = XV_KEY_REQUIRED, .help = "the object's name"},
+	{.name = "name",
+	 .type = XV_TYPE_NAME,
+	 .flags = XV_KEY_REQUIRED,
+	 .help = "the object's name"},
 	{.name = NULL},
 };
 
 static const struct xv_key apply_keys[] = {
-	{.name = "text", .type = XV_TYPE_TEXT, .max = XV_TEXT_MAX, .flags = XV_KEY_REQUIRED,
+	{.name = "text",
+	 .type = XV_TYPE_TEXT,
+	 .max = XV_TEXT_MAX,
+	 .flags = XV_KEY_REQUIRED,
 	 .help = "the host file, as YAML text"},
-	{.name = "file", .type = XV_TYPE_TEXT, .min = 1, .max = 4096, .def = "host file",
+	{.name = "file",
+	 .type = XV_TYPE_TEXT,
+	 .min = 1,
+	 .max = 4096,
+	 .def = "host file",
 	 .help = "its name, for error sentences"},
-	{.name = "dry_run", .type = XV_TYPE_BOOL, .def = "false",
+	{.name = "dry_run",
+	 .type = XV_TYPE_BOOL,
+	 .def = "false",
 	 .help = "say what would change, change nothing"},
 	{.name = NULL},
 };
@@ -40,7 +52,10 @@ static const struct xv_key port_keys[] = {
 };
 
 static const struct xv_key log_keys[] = {
-	{.name = "level", .type = XV_TYPE_WORD, .words = log_levels, .flags = XV_KEY_REQUIRED,
+	{.name = "level",
+	 .type = XV_TYPE_WORD,
+	 .words = log_levels,
+	 .flags = XV_KEY_REQUIRED,
 	 .help = "least important log lines that are written"},
 	{.name = NULL},
 };

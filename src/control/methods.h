@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The methods of the API, once. The list drives dispatch (handlers.c: a method without a handler does
- * not compile), argument checks, the commands of xvioctl, its help and completion, and the reference
- * pages. Data only (libc), so that xvioctl links it too. Any thread.
+ * The methods of the API, once. The list drives dispatch (handlers.c: a method without a handler
+ * does not compile), argument checks, the commands of xvioctl, its help and completion, and the
+ * reference pages. Data only (libc), so that xvioctl links it too. Any thread.
  *
  * X(id, name, command, object, arguments, write, help)
  *   id         handler and enum
@@ -52,7 +52,7 @@
 
 enum xv_args {
 	XV_ARGS_NONE,
-	XV_ARGS_OBJECT,	 /* all keys */
+	XV_ARGS_OBJECT,  /* all keys */
 	XV_ARGS_CHANGES, /* the name and any other keys; null resets a key to its default */
 	XV_ARGS_NAME,
 	XV_ARGS_APPLY,
@@ -65,7 +65,7 @@ enum xv_method_id {
 #define X(id, name, command, object, args, write, help) XV_METHOD_##id,
 	XV_METHODS(X)
 #undef X
-	XV_METHOD_MAX
+		XV_METHOD_MAX
 };
 
 struct xv_method {

@@ -18,9 +18,9 @@
 #include "fastpath/ledger.h"
 #include "table/mac_table.h"
 
-#define MAX_CLIENTS	 16
+#define MAX_CLIENTS      16
 #define CLIENT_TIMEOUT_S 10
-#define CONTENT_TYPE	 "application/openmetrics-text; version=1.0.0; charset=utf-8"
+#define CONTENT_TYPE     "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 struct xv_metrics {
 	const struct xv_host *host;
@@ -101,12 +101,12 @@ static void write_port_states(FILE *f, const struct xv_host *host)
 		if (host->ports[i] != NULL)
 			host->ports[i]->port->ops->info(host->ports[i]->port, &infos[i]);
 	}
-#define EACH_PORT(metric, type, help, suffix, value)                                                 \
+#define EACH_PORT(metric, type, help, suffix, value)                                               \
 	do {                                                                                       \
 		family(f, metric, type, help);                                                     \
 		for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {                                  \
 			if (host->ports[i] != NULL)                                                \
-				fprintf(f, "xvio_" metric suffix "{port=\"%s\"} %llu\n",             \
+				fprintf(f, "xvio_" metric suffix "{port=\"%s\"} %llu\n",           \
 					host->ports[i]->port->name, (unsigned long long)(value));  \
 		}                                                                                  \
 	} while (0)
@@ -150,7 +150,8 @@ static void write_workers(FILE *f, const struct xv_host *host)
 			xv_worker_get_stats(host->workers[i]->worker, &stats);
 			memcpy(&value, (const char *)&stats + cells[c].offset, sizeof(value));
 			fprintf(f, "xvio_%s_total{worker=\"%s\"} %llu\n", cells[c].name,
-				xv_worker_name(host->workers[i]->worker), (unsigned long long)value);
+				xv_worker_name(host->workers[i]->worker),
+				(unsigned long long)value);
 		}
 	}
 }
@@ -160,12 +161,14 @@ static void write_networks(FILE *f, const struct xv_host *host)
 	const struct xv_host_network *n;
 
 	family(f, "network_macs", "gauge", "Learned MAC addresses");
-	TAILQ_FOREACH(n, &host->networks, entry)
+	TAILQ_FOREACH (n, &host->networks, entry)
 		fprintf(f, "xvio_network_macs{network=\"%s\"} %u\n", n->network->name,
 			xv_mac_table_count(n->network->macs));
-	family(f, "network_macs_refused", "counter", "MAC addresses not learned, the table was full");
-	TAILQ_FOREACH(n, &host->networks, entry)
-		fprintf(f, "xvio_network_macs_refused_total{network=\"%s\"} %llu\n", n->network->name,
+	family(f, "network_macs_refused", "counter",
+	       "MAC addresses not learned, the table was full");
+	TAILQ_FOREACH (n, &host->networks, entry)
+		fprintf(f, "xvio_network_macs_refused_total{network=\"%s\"} %llu\n",
+			n->network->name,
 			(unsigned long long)xv_mac_table_refused(n->network->macs));
 }
 
@@ -178,16 +181,21 @@ static void write_process(FILE *f)
 
 	if (stat != NULL) {
 		/* proc(5): utime is field 14, stime 15, rss 24 */
-		if (fscanf(stat, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu "
-				 "%*d %*d %*d %*d %*d %*d %*u %*u %llu", &user, &system, &rss_pages) != 3)
+		if (fscanf(stat,
+			   "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu "
+			   "%*d %*d %*d %*d %*d %*d %*u %*u %llu",
+			   &user, &system, &rss_pages) != 3)
 			user = system = rss_pages = 0;
 		fclose(stat);
 	}
-	fprintf(f, "# TYPE process_cpu_seconds counter\n# UNIT process_cpu_seconds seconds\n"
-		   "process_cpu_seconds_total %.2f\n", (double)(user + system) / hz);
-	fprintf(f, "# TYPE process_resident_memory_bytes gauge\n"
-		   "# UNIT process_resident_memory_bytes bytes\n"
-		   "process_resident_memory_bytes %llu\n",
+	fprintf(f,
+		"# TYPE process_cpu_seconds counter\n# UNIT process_cpu_seconds seconds\n"
+		"process_cpu_seconds_total %.2f\n",
+		(double)(user + system) / hz);
+	fprintf(f,
+		"# TYPE process_resident_memory_bytes gauge\n"
+		"# UNIT process_resident_memory_bytes bytes\n"
+		"process_resident_memory_bytes %llu\n",
 		rss_pages * (unsigned long long)sysconf(_SC_PAGESIZE));
 }
 
@@ -200,10 +208,12 @@ char *xv_metrics_text(const struct xv_host *host)
 	if (f == NULL)
 		return NULL;
 	fprintf(f, "# TYPE xvio_build info\nxvio_build_info{version=\"%s\"} 1\n", XVIO_VERSION);
-	fprintf(f, "# TYPE xvio_uptime_seconds gauge\n# UNIT xvio_uptime_seconds seconds\n"
-		   "xvio_uptime_seconds %llu\n",
+	fprintf(f,
+		"# TYPE xvio_uptime_seconds gauge\n# UNIT xvio_uptime_seconds seconds\n"
+		"xvio_uptime_seconds %llu\n",
 		(unsigned long long)(xv_clock_ns() - host->started_ns) / 1000000000);
-	fprintf(f, "# TYPE xvio_tsc_hertz gauge\n# UNIT xvio_tsc_hertz hertz\nxvio_tsc_hertz %llu\n",
+	fprintf(f,
+		"# TYPE xvio_tsc_hertz gauge\n# UNIT xvio_tsc_hertz hertz\nxvio_tsc_hertz %llu\n",
 		(unsigned long long)xv_clock.hz);
 	write_ports(f, host);
 	write_port_states(f, host);
@@ -282,7 +292,8 @@ void xv_metrics_tick(struct xv_metrics *metrics)
 
 static int listen_tcp(const char *address, struct xv_err *err)
 {
-	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
+	struct addrinfo hints = {.ai_family = AF_UNSPEC,
+				 .ai_socktype = SOCK_STREAM,
 				 .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV};
 	const char *colon = strrchr(address, ':');
 	struct addrinfo *info = NULL;
@@ -335,17 +346,17 @@ int xv_metrics_create(struct xv_host *host, const char *address, struct xv_metri
 
 	/* On success the daemon owns fd. */
 	metrics->http = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, handle, metrics,
-					 MHD_OPTION_LISTEN_SOCKET, fd,
-					 MHD_OPTION_CONNECTION_LIMIT, (unsigned int)MAX_CLIENTS,
-					 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)CLIENT_TIMEOUT_S,
-					 MHD_OPTION_END);
+					 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+					 (unsigned int)MAX_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT,
+					 (unsigned int)CLIENT_TIMEOUT_S, MHD_OPTION_END);
 	if (metrics->http == NULL) {
 		rc = xv_err_set(err, -EIO, XV_ERR_DEVICE, "the HTTP server does not start");
 		close(fd);
 		goto err_socket;
 	}
 	info = MHD_get_daemon_info(metrics->http, MHD_DAEMON_INFO_EPOLL_FD);
-	metrics->event = event_new(host->events, info->listen_fd, EV_READ | EV_PERSIST, ready, metrics);
+	metrics->event =
+		event_new(host->events, info->listen_fd, EV_READ | EV_PERSIST, ready, metrics);
 	if (metrics->event == NULL || event_add(metrics->event, NULL) < 0) {
 		rc = xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 		goto err_http;

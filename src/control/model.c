@@ -67,7 +67,8 @@ static int add_defaults(json_t *model, struct xv_err *err)
 	if (json_object_size(json_object_get(model, "daemon")) > 0)
 		return 0;
 	none = json_object();
-	rc = xv_check_keys(xv_schema_object("daemon")->keys, none, NULL, XV_CHECK_FULL, &daemon, err);
+	rc = xv_check_keys(xv_schema_object("daemon")->keys, none, NULL, XV_CHECK_FULL, &daemon,
+			   err);
 	json_decref(none);
 	return rc < 0 ? rc : json_object_set_new(model, "daemon", daemon);
 }
@@ -129,12 +130,16 @@ static int add_section(json_t *model, json_t *lines, const struct xv_object *typ
 			err->line = line;
 			snprintf(err->object, sizeof(err->object), "%s", type->section);
 		}
-		return xv_err_set(err, -EINVAL, XV_ERR_TYPE, "must be a list (each entry starts with \"-\")");
+		return xv_err_set(err, -EINVAL, XV_ERR_TYPE,
+				  "must be a list (each entry starts with \"-\")");
 	}
-	json_array_foreach(given, i, entry) {
+	json_array_foreach (given, i, entry) {
 		json_t *l = json_array_get(given_lines, i);
-		json_t *own = json_is_object(l) ? json_incref(l) :
-						  json_pack("{s:i}", "", json_is_integer(l) ? (int)json_integer_value(l) : line);
+		json_t *own =
+			json_is_object(l)
+				? json_incref(l)
+				: json_pack("{s:i}", "",
+					    json_is_integer(l) ? (int)json_integer_value(l) : line);
 
 		rc = add_entry(model, lines, type, entry, own, err);
 		json_decref(own);
@@ -175,7 +180,7 @@ static int from_hostfile(const struct xv_hostfile *file, json_t *model, json_t *
 				  "must be a mapping with the sections daemon, workers, networks, "
 				  "ports and wires");
 	}
-	json_object_foreach(file->values, name, given) {
+	json_object_foreach (file->values, name, given) {
 		const struct xv_object *type = xv_schema_section(name);
 		int line = xv_check_line(file->lines, name);
 
@@ -196,8 +201,8 @@ int xv_model_parse(const char *text, size_t len, const cpu_set_t *allowed, json_
 	struct xv_hostfile file;
 	int rc;
 
-	rc = parsed == NULL || places == NULL ? no_memory(err) :
-					       xv_hostfile_parse(text, len, &file, err);
+	rc = parsed == NULL || places == NULL ? no_memory(err)
+					      : xv_hostfile_parse(text, len, &file, err);
 	if (rc == 0) {
 		rc = from_hostfile(&file, parsed, places, err);
 		xv_hostfile_fini(&file);
@@ -227,7 +232,7 @@ static const char *suggest(const json_t *model, const char *type, const char *na
 
 	buf[0] = '\0';
 	xv_nearest_init(&nearest, name);
-	json_object_foreach(json_object_get(model, type), other, object)
+	json_object_foreach (json_object_get(model, type), other, object)
 		xv_nearest_feed(&nearest, other);
 	if (nearest.best != NULL)
 		snprintf(buf, size, "; did you mean \"%s\"?", nearest.best);
@@ -332,8 +337,8 @@ const char *xv_model_wire_of(const json_t *model, const char *port)
 	const char *name;
 	size_t i;
 
-	json_object_foreach(wires, name, wire) {
-		json_array_foreach(json_object_get(wire, "ports"), i, p) {
+	json_object_foreach (wires, name, wire) {
+		json_array_foreach (json_object_get(wire, "ports"), i, p) {
 			if (strcmp(json_string_value(p), port) == 0)
 				return name;
 		}
@@ -352,7 +357,7 @@ int xv_model_del(json_t *model, const struct xv_object *type, const char *name, 
 	/* The validation would complain about the one that refers to it; blame this one instead. */
 	if (strcmp(type->name, "network") == 0) {
 		ports = json_object_get(model, "port");
-		json_object_foreach(ports, user, port) {
+		json_object_foreach (ports, user, port) {
 			const char *network = text_of(port, "network");
 
 			if (network != NULL && strcmp(network, name) == 0)
@@ -426,7 +431,7 @@ static int check_references(const json_t *model, const struct place *at,
 			if (rc < 0)
 				return rc;
 		}
-		json_array_foreach(v, i, e) {
+		json_array_foreach (v, i, e) {
 			rc = check_reference(model, at, key, json_string_value(e));
 			if (rc < 0)
 				return rc;
@@ -444,6 +449,24 @@ static int take(json_t *used, const char *what, const struct place *at, const ch
 		return fault(at, key, -EBUSY, XV_ERR_BUSY, "%s is used by %s %s",
 			     strchr(what, ' ') ? strchr(what, ' ') + 1 : what, at->type, other);
 	return json_object_set_new(used, what, json_string(at->name));
+}
+
+/* Less than this leaves no packets beside what DPDK takes for itself. */
+#define MIN_MEMORY_MB 64
+
+static int validate_daemon(const struct place *at, const json_t *daemon)
+{
+	json_int_t memory_mb = json_integer_value(json_object_get(daemon, "memory_mb"));
+
+	if (memory_mb == 0 || memory_mb >= MIN_MEMORY_MB)
+		return 0;
+	if (at->err != NULL) {
+		at->err->line = xv_check_line(json_object_get(at->lines, "daemon"), "memory_mb");
+		snprintf(at->err->object, sizeof(at->err->object), "daemon");
+	}
+	xv_err_key(at->err, "memory_mb");
+	return xv_err_set(at->err, -ERANGE, XV_ERR_RANGE, "%lld is too little; 0 or at least %d",
+			  (long long)memory_mb, MIN_MEMORY_MB);
 }
 
 static int validate_worker(json_t *used, const struct place *at, const json_t *worker,
@@ -514,7 +537,7 @@ static int validate_wire(json_t *used, const json_t *model, const struct place *
 	size_t i;
 	int rc;
 
-	json_array_foreach(ports, i, e) {
+	json_array_foreach (ports, i, e) {
 		const char *name = json_string_value(e);
 
 		network = text_of(xv_model_get(model, "port", name), "network");
@@ -547,9 +570,11 @@ int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t 
 	for (const struct xv_object *type = xv_schema; type->name != NULL && rc == 0; type++) {
 		struct place at = {.lines = lines, .type = type->name, .err = err};
 
-		if (type->single)
+		if (type->single) {
+			rc = validate_daemon(&at, json_object_get(model, type->name));
 			continue;
-		json_object_foreach(json_object_get(model, type->name), at.name, object) {
+		}
+		json_object_foreach (json_object_get(model, type->name), at.name, object) {
 			rc = check_references(model, &at, type, object);
 			if (rc == 0 && strcmp(type->name, "worker") == 0)
 				rc = validate_worker(used, &at, object, allowed);
@@ -581,7 +606,7 @@ static void value_text(const json_t *v, char *buf, size_t size)
 		snprintf(buf, size, "%s", json_is_true(v) ? "true" : "false");
 	} else {
 		buf[0] = '\0';
-		json_array_foreach(v, i, e) {
+		json_array_foreach (v, i, e) {
 			if (i > 0 && n < size)
 				n += (size_t)snprintf(buf + n, size - n, ",");
 			if (n < size) {
@@ -626,12 +651,12 @@ json_t *xv_model_diff(const json_t *from, const json_t *to)
 				json_array_append_new(lines, change_line(type, NULL, a, b));
 			continue;
 		}
-		json_object_foreach(a, name, old) {
+		json_object_foreach (a, name, old) {
 			if (json_object_get(b, name) == NULL)
 				json_array_append_new(lines,
 						      json_sprintf("- %s %s", type->name, name));
 		}
-		json_object_foreach(b, name, new) {
+		json_object_foreach (b, name, new) {
 			old = json_object_get(a, name);
 			if (old == NULL)
 				json_array_append_new(lines,

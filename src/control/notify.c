@@ -33,6 +33,7 @@ void xv_notify(const char *fmt, ...)
 	if (fd < 0)
 		return;
 	/* Should systemd not listen, there is nobody to tell. */
-	(void)sendto(fd, message, strlen(message), MSG_NOSIGNAL, (const struct sockaddr *)&address, len);
+	(void)sendto(fd, message, strlen(message), MSG_NOSIGNAL, (const struct sockaddr *)&address,
+		     len);
 	close(fd);
 }

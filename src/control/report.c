@@ -57,7 +57,7 @@ json_t *xv_report_port(struct xv_host_port *p)
 	put_text(object, "name", p->port->name);
 	put_text(object, "kind", xv_port_kind_name(p->port->ops->kind));
 	put_text(object, "state", xv_port_state_name(info.state));
-	json_object_foreach(config, key, value)
+	json_object_foreach (config, key, value)
 		json_object_set(object, key, value);
 	put_text(object, "wire", xv_model_wire_of(p->host->model, p->port->name));
 	if (info.driver[0])
@@ -89,7 +89,7 @@ json_t *xv_report_network(const struct xv_host *host, const char *name)
 	json_t *object = json_copy((json_t *)(uintptr_t)config), *ports = json_array(), *port;
 	const char *port_name;
 
-	json_object_foreach(json_object_get(host->model, "port"), port_name, port) {
+	json_object_foreach (json_object_get(host->model, "port"), port_name, port) {
 		const char *network = json_string_value(json_object_get(port, "network"));
 
 		if (network != NULL && strcmp(network, name) == 0)
@@ -108,7 +108,7 @@ json_t *xv_report_wire(const struct xv_host *host, const char *name)
 	bool up = true;
 	size_t i;
 
-	json_array_foreach(json_object_get(object, "ports"), i, port) {
+	json_array_foreach (json_object_get(object, "ports"), i, port) {
 		struct xv_host_port *p = xv_host_port_lookup(host, json_string_value(port));
 
 		info = (struct xv_port_info){0};
@@ -176,14 +176,14 @@ static void put_mac(uint64_t key, uint16_t port, uint32_t seen_s, void *arg)
 	uint64_t mac = key >> 16;
 	char text[18];
 
-	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", (unsigned int)(mac >> 40 & 0xff),
-		 (unsigned int)(mac >> 32 & 0xff), (unsigned int)(mac >> 24 & 0xff),
-		 (unsigned int)(mac >> 16 & 0xff), (unsigned int)(mac >> 8 & 0xff),
-		 (unsigned int)(mac & 0xff));
-	json_array_append_new(walk->list, json_pack("{s:s, s:i, s:s, s:s?, s:I}", "network",
-						    walk->network, "vlan", (int)(key & 0xfff),
-						    "mac", text, "port", p ? p->port->name : NULL,
-						    "age_s", (json_int_t)age_s));
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x",
+		 (unsigned int)(mac >> 40 & 0xff), (unsigned int)(mac >> 32 & 0xff),
+		 (unsigned int)(mac >> 24 & 0xff), (unsigned int)(mac >> 16 & 0xff),
+		 (unsigned int)(mac >> 8 & 0xff), (unsigned int)(mac & 0xff));
+	json_array_append_new(walk->list,
+			      json_pack("{s:s, s:i, s:s, s:s?, s:I}", "network", walk->network,
+					"vlan", (int)(key & 0xfff), "mac", text, "port",
+					p ? p->port->name : NULL, "age_s", (json_int_t)age_s));
 }
 
 json_t *xv_report_macs(const struct xv_host *host, const char *network)
@@ -191,7 +191,7 @@ json_t *xv_report_macs(const struct xv_host *host, const char *network)
 	struct mac_walk walk = {.host = host, .now_s = xv_network_now_s(), .list = json_array()};
 	struct xv_host_network *n;
 
-	TAILQ_FOREACH(n, &host->networks, entry) {
+	TAILQ_FOREACH (n, &host->networks, entry) {
 		walk.network = n->network->name;
 		if (network == NULL || strcmp(network, walk.network) == 0)
 			xv_mac_table_walk(n->network->macs, put_mac, &walk);
@@ -205,7 +205,7 @@ json_t *xv_report_drops(const struct xv_host *host, const char *port)
 	struct xv_ledger ledger;
 	const char *name;
 
-	json_object_foreach(json_object_get(host->model, "port"), name, config) {
+	json_object_foreach (json_object_get(host->model, "port"), name, config) {
 		struct xv_host_port *p = xv_host_port_lookup(host, name);
 
 		if (p == NULL || (port != NULL && strcmp(port, name) != 0))
@@ -214,8 +214,8 @@ json_t *xv_report_drops(const struct xv_host *host, const char *port)
 		for (unsigned int i = 0; i < XV_DROP_MAX; i++) {
 			if (ledger.drops[i] > 0)
 				json_array_append_new(
-					list, json_pack("{s:s, s:s, s:I, s:s}", "port", name, "reason",
-							xv_drop_info[i].name, "packets",
+					list, json_pack("{s:s, s:s, s:I, s:s}", "port", name,
+							"reason", xv_drop_info[i].name, "packets",
 							(json_int_t)ledger.drops[i], "explanation",
 							xv_drop_info[i].explanation));
 		}

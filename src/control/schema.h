@@ -11,31 +11,31 @@
 #include <stdint.h>
 
 enum xv_type {
-	XV_TYPE_NAME,	 /* name of an object: letters, digits and . _ - */
-	XV_TYPE_TEXT,	 /* min..max bytes */
-	XV_TYPE_PATH,	 /* absolute path of a unix socket */
-	XV_TYPE_WORD,	 /* one of words */
-	XV_TYPE_NUMBER,	 /* min..max */
-	XV_TYPE_RATE,	 /* a number that may carry k, M or G (powers of 1000) */
-	XV_TYPE_BOOL,	 /* true or false */
-	XV_TYPE_MODE,	 /* permission bits as octal text */
+	XV_TYPE_NAME,    /* name of an object: letters, digits and . _ - */
+	XV_TYPE_TEXT,    /* min..max bytes */
+	XV_TYPE_PATH,    /* absolute path of a unix socket */
+	XV_TYPE_WORD,    /* one of words */
+	XV_TYPE_NUMBER,  /* min..max */
+	XV_TYPE_RATE,    /* a number that may carry k, M or G (powers of 1000) */
+	XV_TYPE_BOOL,    /* true or false */
+	XV_TYPE_MODE,    /* permission bits as octal text */
 	XV_TYPE_ADDRESS, /* ADDRESS:PORT, unix:PATH or off */
-	XV_TYPE_NAMES,	 /* list of min..max names */
-	XV_TYPE_VLANS,	 /* list of VLAN ids and ranges */
+	XV_TYPE_NAMES,   /* list of min..max names */
+	XV_TYPE_VLANS,   /* list of VLAN ids and ranges */
 };
 
 #define XV_KEY_REQUIRED (1u << 0)
-#define XV_KEY_DEVICE	(1u << 1) /* a change needs a new device: the port reconnects */
-#define XV_KEY_START	(1u << 2) /* read when xviod starts, cannot change while it runs */
+#define XV_KEY_DEVICE   (1u << 1) /* a change needs a new device: the port reconnects */
+#define XV_KEY_START    (1u << 2) /* read when xviod starts, cannot change while it runs */
 
 struct xv_key {
 	const char *name;
-	const char *help;	  /* one line, no full stop */
-	const char *def;	  /* default as text; NULL = none, the key stays unset */
+	const char *help;         /* one line, no full stop */
+	const char *def;          /* default as text; NULL = none, the key stays unset */
 	const char *const *words; /* WORD, ends with NULL */
-	const char *ref;	  /* NAME, NAMES: type of the object that is named */
-	const char *only;	  /* ports: the one kind that has this key; NULL = all */
-	const char *example;	  /* for reference pages */
+	const char *ref;          /* NAME, NAMES: type of the object that is named */
+	const char *only;         /* ports: the one kind that has this key; NULL = all */
+	const char *example;      /* for reference pages */
 	int64_t min, max;
 	enum xv_type type;
 	unsigned int flags;
@@ -47,15 +47,15 @@ struct xv_object {
 	const char *section; /* "ports" in the host file */
 	const char *help;
 	const struct xv_key *keys; /* ends with a NULL name */
-	bool single;		   /* no list, no name: "daemon" */
+	bool single;               /* no list, no name: "daemon" */
 };
 
 /* All of them, in the order in which they are created; ends with a NULL name. */
 extern const struct xv_object xv_schema[];
 
-#define XV_NAME_MAX	   63
+#define XV_NAME_MAX        63
 #define XV_SOCKET_PATH_MAX 107
-#define XV_TEXT_MAX	   (1 << 20) /* a host file, a request */
+#define XV_TEXT_MAX        (1 << 20) /* a host file, a request */
 
 const struct xv_object *xv_schema_object(const char *name);
 const struct xv_object *xv_schema_section(const char *section);
@@ -69,7 +69,8 @@ int xv_parse_number(const char *text, bool suffix, int64_t *value);
 /* -EINVAL: none of true, false, yes, no, on, off. */
 int xv_parse_bool(const char *text, bool *value);
 
-/* The candidate nearest to a misspelt word, or NULL if none is near. Feed all candidates to one struct. */
+/* The candidate nearest to a misspelt word, or NULL if none is near. Feed all candidates to one
+ * struct. */
 struct xv_nearest {
 	const char *word, *best;
 	unsigned int distance;

@@ -15,11 +15,11 @@
 #include "control/handlers.h"
 #include "control/unix_socket.h"
 
-#define MAX_CLIENTS	    64
-#define MAX_REQUEST_BYTES   (1 << 20)
-#define MAX_UNREAD_BYTES    (256 * 1024)	      /* answers that a client may leave unread */
-#define UNREAD_TIMEOUT_S    30
-#define SOCKET_MODE	    0660
+#define MAX_CLIENTS       64
+#define MAX_REQUEST_BYTES (1 << 20)
+#define MAX_UNREAD_BYTES  (256 * 1024) /* answers that a client may leave unread */
+#define UNREAD_TIMEOUT_S  30
+#define SOCKET_MODE       0660
 
 struct client {
 	LIST_ENTRY(client) entry;
@@ -111,9 +111,11 @@ static void handle_request(struct client *client, json_t *request)
 
 	if (!json_is_string(id) && !json_is_integer(id))
 		id = NULL; /* sent as null */
-	if (!json_is_object(request) || method == NULL || version == NULL || strcmp(version, "2.0") != 0) {
+	if (!json_is_object(request) || method == NULL || version == NULL ||
+	    strcmp(version, "2.0") != 0) {
 		xv_err_set(&err, -EINVAL, XV_ERR_SYNTAX,
-			   "not a JSON-RPC 2.0 request: \"jsonrpc\": \"2.0\" and \"method\" are needed");
+			   "not a JSON-RPC 2.0 request: \"jsonrpc\": \"2.0\" and \"method\" are "
+			   "needed");
 		send_error(client, id, -32600, &err, NULL);
 		return;
 	}
@@ -130,8 +132,8 @@ static void handle_request(struct client *client, json_t *request)
 		send_error(client, id, rpc_code(err.code), &err,
 			   strcmp(method, "host.apply") == 0 ? file : NULL);
 	} else {
-		send_json(client, json_pack("{s:s, s:O?, s:o?}", "jsonrpc", "2.0", "id", id, "result",
-					    result));
+		send_json(client, json_pack("{s:s, s:O?, s:o?}", "jsonrpc", "2.0", "id", id,
+					    "result", result));
 	}
 	json_decref(none);
 }
@@ -215,7 +217,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 		return;
 	}
 	if (what & BEV_EVENT_TIMEOUT)
-		XV_LOG_LIMITED(XV_LOG_WARNING, "api", "client dropped: it does not read its answers");
+		XV_LOG_LIMITED(XV_LOG_WARNING, "api",
+			       "client dropped: it does not read its answers");
 	client_destroy(client);
 }
 
@@ -262,7 +265,8 @@ int xv_server_create(const char *path, struct xv_server **serverp, struct xv_err
 	LIST_INIT(&server->clients);
 	rc = xv_unix_socket_listen(&server->socket, path, SOCKET_MODE, err);
 	if (rc == -EADDRINUSE)
-		xv_err_set(err, rc, XV_ERR_BUSY, "another xviod is running (it answers on %s)", path);
+		xv_err_set(err, rc, XV_ERR_BUSY, "another xviod is running (it answers on %s)",
+			   path);
 	if (rc < 0) {
 		free(server);
 		return rc;
@@ -275,7 +279,8 @@ int xv_server_start(struct xv_server *server, struct event_base *events, struct 
 {
 	server->events = events;
 	server->host = host;
-	server->accept = event_new(events, server->socket.fd, EV_READ | EV_PERSIST, on_accept, server);
+	server->accept =
+		event_new(events, server->socket.fd, EV_READ | EV_PERSIST, on_accept, server);
 	if (server->accept == NULL || event_add(server->accept, NULL) < 0)
 		return -ENOMEM;
 	return 0;

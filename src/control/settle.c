@@ -20,7 +20,8 @@ static void limit_free(void *arg)
 	xv_rate_limit_destroy(arg);
 }
 
-/* New buckets if the limit changed; the old ones go into *old, to be freed when nobody reads them. */
+/* New buckets if the limit changed; the old ones go into *old, to be freed when nobody reads them.
+ */
 static int follow_limit(struct xv_host_limit *have, uint64_t pps, uint64_t bps, uint32_t burst_ms,
 			struct xv_rate_limit **old)
 {
@@ -92,8 +93,8 @@ static bool same_domain(const struct xv_binding *a, const struct xv_binding *b)
 /* The member list of a network becomes the ports bound to it. */
 static int publish_members(struct xv_host *host, struct xv_network *network)
 {
-	const struct xv_members *have = atomic_load_explicit(&network->members,
-							     memory_order_relaxed);
+	const struct xv_members *have =
+		atomic_load_explicit(&network->members, memory_order_relaxed);
 	struct xv_port *members[XV_MAX_PORTS];
 	unsigned int n = 0;
 
@@ -103,7 +104,9 @@ static int publish_members(struct xv_host *host, struct xv_network *network)
 		if (p != NULL && p->is_bound && p->bound.network == network)
 			members[n++] = p->port;
 	}
-	if (have == NULL ? n == 0 : have->n == n && memcmp(have->ports, members, n * sizeof(members[0])) == 0)
+	if (have == NULL
+		    ? n == 0
+		    : have->n == n && memcmp(have->ports, members, n * sizeof(members[0])) == 0)
 		return 0;
 	return xv_network_set_members(network, members, n);
 }
@@ -113,7 +116,7 @@ static int publish_all_members(struct xv_host *host)
 	struct xv_host_network *n;
 	int rc = 0;
 
-	TAILQ_FOREACH(n, &host->networks, entry) {
+	TAILQ_FOREACH (n, &host->networks, entry) {
 		if (rc == 0)
 			rc = publish_members(host, n->network);
 	}
@@ -129,8 +132,10 @@ static int publish_queues(struct xv_host *host, uint8_t slot, const struct xv_pl
 	int rc;
 
 	for (unsigned int id = 0; id < XV_MAX_PORTS; id++) {
-		for (uint16_t q = 0; host->ports[id] && q < host->ports[id]->port->max_queues; q++) {
-			if (placement->worker[id][q] != slot || (also && also->worker[id][q] != slot))
+		for (uint16_t q = 0; host->ports[id] && q < host->ports[id]->port->max_queues;
+		     q++) {
+			if (placement->worker[id][q] != slot ||
+			    (also && also->worker[id][q] != slot))
 				continue;
 			if (n == room) {
 				struct xv_queue_ref *more;
@@ -143,7 +148,8 @@ static int publish_queues(struct xv_host *host, uint8_t slot, const struct xv_pl
 				}
 				refs = more;
 			}
-			refs[n++] = (struct xv_queue_ref){.port = host->ports[id]->port, .queue = q};
+			refs[n++] =
+				(struct xv_queue_ref){.port = host->ports[id]->port, .queue = q};
 		}
 	}
 	rc = xv_worker_set_queues(host->workers[slot]->worker, refs, n);
@@ -163,16 +169,19 @@ static bool loses(uint8_t slot, const struct xv_placement *now, const struct xv_
 	return false;
 }
 
-/* Packets that the old worker of a moving queue still holds go first, or the new one would overtake them. */
+/* Packets that the old worker of a moving queue still holds go first, or the new one would overtake
+ * them. */
 static void drain_moved(struct xv_host *host, const struct xv_placement *next)
 {
 	for (unsigned int id = 0; id < XV_MAX_PORTS; id++) {
-		for (uint16_t q = 0; host->ports[id] && q < host->ports[id]->port->max_queues; q++) {
+		for (uint16_t q = 0; host->ports[id] && q < host->ports[id]->port->max_queues;
+		     q++) {
 			uint8_t slot = host->placement.worker[id][q];
 
 			if (slot != next->worker[id][q] && slot < XV_MAX_WORKERS &&
 			    host->workers[slot] != NULL && !host->ports[id]->leaving)
-				xv_worker_drain(host->workers[slot]->worker, host->ports[id]->port, 20);
+				xv_worker_drain(host->workers[slot]->worker, host->ports[id]->port,
+						20);
 		}
 	}
 }
@@ -193,8 +202,9 @@ static void plan_placement(struct xv_host *host, struct xv_placement *next)
 }
 
 /*
- * First half: whoever leaves a domain is cut off, whoever gives a queue away stops polling it. After
- * the barrier no worker acts on the old state, and what was learned about leavers is forgotten.
+ * First half: whoever leaves a domain is cut off, whoever gives a queue away stops polling it.
+ * After the barrier no worker acts on the old state, and what was learned about leavers is
+ * forgotten.
  */
 static int leave(struct xv_host *host, const json_t *model, const struct xv_placement *next)
 {

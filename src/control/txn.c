@@ -78,8 +78,9 @@ static int check_start_keys(struct txn *t)
 	const json_t *lines = json_object_get(t->lines, "daemon");
 	const char *key;
 
-	if (!t->host->has_started || !flag_differs(type, json_object_get(t->from, "daemon"),
-						   json_object_get(t->to, "daemon"), XV_KEY_START, &key))
+	if (!t->host->has_started ||
+	    !flag_differs(type, json_object_get(t->from, "daemon"),
+			  json_object_get(t->to, "daemon"), XV_KEY_START, &key))
 		return 0;
 	if (t->err != NULL) {
 		snprintf(t->err->object, sizeof(t->err->object), "daemon");
@@ -104,10 +105,10 @@ static void mark_leaving(struct txn *t)
 		if (p == NULL)
 			continue;
 		want = get(t->to, "port", p->port->name);
-		p->leaving = want == NULL ||
-			     flag_differs(type, p->config, want, XV_KEY_DEVICE, NULL);
+		p->leaving =
+			want == NULL || flag_differs(type, p->config, want, XV_KEY_DEVICE, NULL);
 	}
-	TAILQ_FOREACH(n, &host->networks, entry) {
+	TAILQ_FOREACH (n, &host->networks, entry) {
 		want = get(t->to, "network", n->network->name);
 		n->leaving = want == NULL ||
 			     json_integer_value(json_object_get(want, "mac_limit")) != n->mac_limit;
@@ -118,8 +119,9 @@ static void mark_leaving(struct txn *t)
 		if (w == NULL)
 			continue;
 		want = get(t->to, "worker", xv_worker_name(w->worker));
-		w->leaving = want == NULL || key_differs(want, get(t->from, "worker",
-								   xv_worker_name(w->worker)), "cpu");
+		w->leaving =
+			want == NULL ||
+			key_differs(want, get(t->from, "worker", xv_worker_name(w->worker)), "cpu");
 	}
 }
 
@@ -130,7 +132,7 @@ static int create_workers(struct txn *t)
 	json_t *config;
 	int rc;
 
-	json_object_foreach(json_object_get(t->to, "worker"), name, config) {
+	json_object_foreach (json_object_get(t->to, "worker"), name, config) {
 		if (xv_host_worker_lookup(t->host, name) != NULL)
 			continue;
 		rc = xv_host_worker_create(t->host, config, &w, t->err);
@@ -147,7 +149,7 @@ static int create_networks(struct txn *t)
 	json_t *config;
 	int rc;
 
-	json_object_foreach(json_object_get(t->to, "network"), name, config) {
+	json_object_foreach (json_object_get(t->to, "network"), name, config) {
 		if (xv_host_network_lookup(t->host, name) != NULL)
 			continue;
 		rc = xv_host_network_create(t->host, config, &n, t->err);
@@ -169,7 +171,8 @@ static int create_metrics(struct txn *t)
 	if (rc < 0) {
 		if (t->err != NULL) {
 			snprintf(t->err->object, sizeof(t->err->object), "daemon");
-			t->err->line = xv_check_line(json_object_get(t->lines, "daemon"), "metrics");
+			t->err->line =
+				xv_check_line(json_object_get(t->lines, "daemon"), "metrics");
 		}
 		xv_err_key(t->err, "metrics");
 		return rc;
@@ -217,8 +220,8 @@ static struct xv_host_port *holder(struct txn *t, const json_t *config)
 }
 
 /*
- * contested: make only the ports whose socket or device was another's; otherwise only the ports that
- * depend on nobody.
+ * contested: make only the ports whose socket or device was another's; otherwise only the ports
+ * that depend on nobody.
  */
 static int create_ports(struct txn *t, bool contested)
 {
@@ -228,7 +231,7 @@ static int create_ports(struct txn *t, bool contested)
 	json_t *config;
 	int rc;
 
-	json_object_foreach(json_object_get(t->to, "port"), name, config) {
+	json_object_foreach (json_object_get(t->to, "port"), name, config) {
 		if (xv_host_port_lookup(t->host, name) != NULL ||
 		    (!contested && holder(t, config) != NULL))
 			continue;
@@ -240,8 +243,8 @@ static int create_ports(struct txn *t, bool contested)
 }
 
 /*
- * Exchange the marks: what came with the transaction counts as leaving, what leaves as staying, so that
- * the old model can be settled. Called twice it restores them.
+ * Exchange the marks: what came with the transaction counts as leaving, what leaves as staying, so
+ * that the old model can be settled. Called twice it restores them.
  */
 static void swap_marks(struct xv_host *host)
 {
@@ -257,7 +260,7 @@ static void swap_marks(struct xv_host *host)
 			p->leaving = fresh;
 		}
 	}
-	TAILQ_FOREACH(n, &host->networks, entry) {
+	TAILQ_FOREACH (n, &host->networks, entry) {
 		fresh = n->fresh;
 		n->fresh = n->leaving;
 		n->leaving = fresh;
@@ -274,8 +277,8 @@ static void swap_marks(struct xv_host *host)
 }
 
 /*
- * Destroy the leaving holders of wanted sockets and devices, and no more: the others go on by the old
- * model until all devices exist. Their objects go into released.
+ * Destroy the leaving holders of wanted sockets and devices, and no more: the others go on by the
+ * old model until all devices exist. Their objects go into released.
  */
 static int release_contested(struct txn *t, json_t *released)
 {
@@ -285,7 +288,7 @@ static int release_contested(struct txn *t, json_t *released)
 	json_t *config;
 	int rc;
 
-	json_object_foreach(json_object_get(t->to, "port"), name, config) {
+	json_object_foreach (json_object_get(t->to, "port"), name, config) {
 		if (xv_host_port_lookup(t->host, name) == NULL) {
 			holders[n] = holder(t, config);
 			n += holders[n] != NULL;
@@ -336,7 +339,7 @@ static void clear_marks(struct xv_host *host)
 		if (host->ports[i] != NULL)
 			host->ports[i]->leaving = host->ports[i]->fresh = false;
 	}
-	TAILQ_FOREACH(n, &host->networks, entry)
+	TAILQ_FOREACH (n, &host->networks, entry)
 		n->leaving = n->fresh = false;
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		if (host->workers[i] != NULL)
@@ -367,10 +370,11 @@ static void undo(struct txn *t, const json_t *released)
 		if (p != NULL)
 			(void)xv_host_port_reconfigure(p, p->config, daemon, NULL);
 	}
-	json_array_foreach(released, i, config) {
+	json_array_foreach (released, i, config) {
 		err = (struct xv_err){0};
 		if (xv_host_port_create(host, config, daemon, &p, &err) < 0)
-			xv_log(XV_LOG_ERROR, "host", "port %s is lost, it could not be made anew: %s",
+			xv_log(XV_LOG_ERROR, "host",
+			       "port %s is lost, it could not be made anew: %s",
 			       json_string_value(json_object_get(config, "name")),
 			       xv_err_sentence(&err, NULL, sentence, sizeof(sentence)));
 		else
@@ -391,19 +395,22 @@ static int commit(struct txn *t)
 	enum xv_log_level level;
 	int rc;
 
-	if (xv_log_level_parse(json_string_value(json_object_get(daemon, "log_level")), &level) == 0)
+	if (xv_log_level_parse(json_string_value(json_object_get(daemon, "log_level")), &level) ==
+	    0)
 		xv_log_set_level(level);
 	xv_worker_configure(&(struct xv_worker_settings){
 		.batch = (uint32_t)json_integer_value(json_object_get(daemon, "batch")),
-		.batch_wait_us = (uint32_t)json_integer_value(json_object_get(daemon, "batch_wait_us")),
-		.idle_spin_us = (uint32_t)json_integer_value(json_object_get(daemon, "idle_spin_us")),
+		.batch_wait_us =
+			(uint32_t)json_integer_value(json_object_get(daemon, "batch_wait_us")),
+		.idle_spin_us =
+			(uint32_t)json_integer_value(json_object_get(daemon, "idle_spin_us")),
 	});
-	TAILQ_FOREACH(n, &host->networks, entry) {
+	TAILQ_FOREACH (n, &host->networks, entry) {
 		const json_t *config = get(t->to, "network", n->network->name);
 
 		if (!n->leaving)
-			n->network->mac_age_s = (uint32_t)json_integer_value(
-				json_object_get(config, "mac_age_s"));
+			n->network->mac_age_s =
+				(uint32_t)json_integer_value(json_object_get(config, "mac_age_s"));
 	}
 	rc = xv_settle(host, t->to);
 	if (rc < 0)
@@ -432,22 +439,26 @@ static void tell(struct xv_host *host, const json_t *changes)
 	json_t *line;
 	size_t i;
 
-	json_array_foreach(changes, i, line) {
+	json_array_foreach (changes, i, line) {
 		const char *text = json_string_value(line);
 		char type[16], name[XV_NAME_MAX + 1];
 
 		xv_log(host->has_started ? XV_LOG_INFO : XV_LOG_DEBUG, "host", "%s", text);
 		if (sscanf(text + 2, "%15[a-z] %63[^:\n]", type, name) == 2)
 			xv_event_log_add(&host->log, type, name,
-					 text[0] == '+' ? "added" : text[0] == '-' ? "removed" : "changed",
-					 strchr(text, ':') && text[0] == '~' ? strchr(text, ':') + 2 : "");
+					 text[0] == '+'   ? "added"
+					 : text[0] == '-' ? "removed"
+							  : "changed",
+					 strchr(text, ':') && text[0] == '~' ? strchr(text, ':') + 2
+									     : "");
 	}
 }
 
 int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, bool dry_run,
 		 json_t **changes, struct xv_err *err)
 {
-	struct txn t = {.host = host, .from = host->model, .to = desired, .lines = lines, .err = err};
+	struct txn t = {
+		.host = host, .from = host->model, .to = desired, .lines = lines, .err = err};
 	json_t *released, *diff;
 	int rc;
 

@@ -2,10 +2,10 @@
 /*
  * A transaction: make the running host equal to a model, all or nothing. Control thread.
  *
- * The order: create what is new (this may fail: undo, nothing has changed); publish (bindings, member
- * lists, poll lists); remove what is old. An object that did not change is not touched: its device,
- * connection and queues stay. Where a new port takes over the socket or device of an old one, the old
- * one is released first and made anew if the new one cannot be created.
+ * The order: create what is new (this may fail: undo, nothing has changed); publish (bindings,
+ * member lists, poll lists); remove what is old. An object that did not change is not touched: its
+ * device, connection and queues stay. Where a new port takes over the socket or device of an old
+ * one, the old one is released first and made anew if the new one cannot be created.
  */
 #pragma once
 
@@ -17,8 +17,8 @@
 #include "control/host.h"
 
 /*
- * desired: a complete and valid model (the reference is taken over on success only); lines: where its
- * objects stood, or NULL. *changes: what changed, or would with dry_run, a line each (model.h).
+ * desired: a complete and valid model (the reference is taken over on success only); lines: where
+ * its objects stood, or NULL. *changes: what changed, or would with dry_run, a line each (model.h).
  */
 int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, bool dry_run,
 		 json_t **changes, struct xv_err *err);

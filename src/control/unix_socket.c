@@ -11,8 +11,8 @@
 
 static int fail(struct xv_err *err, int error, const char *path, const char *what)
 {
-	return xv_err_set(err, -error, error == EADDRINUSE ? XV_ERR_BUSY : XV_ERR_DEVICE, "%s: %s%s",
-			  path, what, strerror(error));
+	return xv_err_set(err, -error, error == EADDRINUSE ? XV_ERR_BUSY : XV_ERR_DEVICE,
+			  "%s: %s%s", path, what, strerror(error));
 }
 
 /* True if somebody accepts connections there. */

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/watchdog.h"
 #include "control/host.h"
 #include "control/hostfile.h"
 #include "control/model.h"
@@ -47,24 +48,29 @@ struct daemon {
 
 static void usage(FILE *f)
 {
-	fprintf(f, "Usage: xviod [-c HOST.yaml] [-s API_SOCKET] [-l LEVEL] [--check] [-V] [-h]\n"
-		   "Express Virtio: connects virtual machines at the speed of their rings.\n\n"
-		   "  -c, --config FILE   host file (default " DEFAULT_HOST_FILE ", if it exists)\n"
-		   "  -s, --socket PATH   API socket (default " DEFAULT_API_SOCKET ")\n"
-		   "  -l, --log-level L   error, warning, info or debug; goes before the host file's\n"
-		   "      --check         say whether the host file is valid, start nothing\n"
-		   "  -V, --version       print the version\n"
-		   "  -h, --help          print this\n\n"
-		   "Stops on SIGTERM and SIGINT, reads the host file again on SIGHUP. See xviod(8).\n");
+	fprintf(f,
+		"Usage: xviod [-c HOST.yaml] [-s API_SOCKET] [-l LEVEL] [--check] [-V] [-h]\n"
+		"Express Virtio: connects virtual machines at the speed of their rings.\n\n"
+		"  -c, --config FILE   host file (default " DEFAULT_HOST_FILE ", if it exists)\n"
+		"  -s, --socket PATH   API socket (default " DEFAULT_API_SOCKET ")\n"
+		"  -l, --log-level L   error, warning, info or debug; goes before the host file's\n"
+		"      --check         say whether the host file is valid, start nothing\n"
+		"  -V, --version       print the version\n"
+		"  -h, --help          print this\n\n"
+		"Stops on SIGTERM and SIGINT, reads the host file again on SIGHUP. See "
+		"xviod(8).\n");
 }
 
 /* 0 = go on, 1 = done, -EINVAL = wrong usage. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
 	static const struct option long_options[] = {
-		{"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
-		{"log-level", required_argument, NULL, 'l'}, {"check", no_argument, NULL, 'C'},
-		{"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'},
+		{"config", required_argument, NULL, 'c'},
+		{"socket", required_argument, NULL, 's'},
+		{"log-level", required_argument, NULL, 'l'},
+		{"check", no_argument, NULL, 'C'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	enum xv_log_level level;
@@ -168,7 +174,8 @@ static void reload(evutil_socket_t signum, short what, void *arg)
 		complain(&err, rc, file, "reload refused, nothing changed");
 	else
 		xv_log(XV_LOG_INFO, "xviod", "host file read again");
-	xv_notify("READY=1\nSTATUS=%s", rc < 0 ? "Running; the last reload was refused" : "Running");
+	xv_notify("READY=1\nSTATUS=%s",
+		  rc < 0 ? "Running; the last reload was refused" : "Running");
 }
 
 static void stop(evutil_socket_t signum, short what, void *arg)
@@ -194,6 +201,7 @@ static void raise_file_limit(void)
 static int run(struct daemon *d)
 {
 	struct event *on_term = NULL, *on_int = NULL, *on_hup = NULL;
+	timer_t watchdog = NULL;
 	struct xv_server *server = NULL;
 	json_t *model = NULL, *lines = NULL, *changes = NULL;
 	const json_t *daemon;
@@ -217,7 +225,8 @@ static int run(struct daemon *d)
 		goto out_model;
 	}
 	daemon = xv_model_get(model, "daemon", NULL);
-	eal.hugepages = strcmp(json_string_value(json_object_get(daemon, "hugepages")), "auto") == 0;
+	eal.hugepages =
+		strcmp(json_string_value(json_object_get(daemon, "hugepages")), "auto") == 0;
 	eal.memory_mb = (uint32_t)json_integer_value(json_object_get(daemon, "memory_mb"));
 	rc = xv_eal_init(&eal, &err);
 	if (rc < 0) {
@@ -261,14 +270,19 @@ static int run(struct daemon *d)
 		complain(&err, rc = -ENOMEM, NULL, "event loop");
 		goto out_signals;
 	}
-	xv_log(XV_LOG_INFO, "xviod", "version %s is ready: ports %zu, networks %zu, wires %zu, workers %zu%s",
+	xv_log(XV_LOG_INFO, "xviod",
+	       "version %s is ready: ports %zu, networks %zu, wires %zu, workers %zu%s",
 	       XVIO_VERSION, json_object_size(json_object_get(d->host->model, "port")),
 	       json_object_size(json_object_get(d->host->model, "network")),
 	       json_object_size(json_object_get(d->host->model, "wire")),
 	       json_object_size(json_object_get(d->host->model, "worker")),
 	       xv_eal_uses_hugepages() ? ", hugepages" : "");
 	xv_notify("READY=1\nSTATUS=Running");
+	if (xv_watchdog_start(&watchdog) < 0)
+		xv_log(XV_LOG_WARNING, "xviod", "no timer left for the watchdog");
 	event_base_dispatch(d->events);
+	if (watchdog != NULL)
+		xv_watchdog_stop(watchdog);
 
 out_signals:
 	if (on_hup != NULL)
