@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/print.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum format {
+	FORMAT_TEXT,
+	FORMAT_COUNT,   /* 12.3 M */
+	FORMAT_PERCENT, /* of a ratio */
+	FORMAT_REAL,
+	FORMAT_SECONDS,
+	FORMAT_SIZE,  /* number of elements */
+	FORMAT_SUM,   /* of an object's members */
+	FORMAT_BOUND, /* a port's network or wire */
+	FORMAT_TIME,  /* milliseconds since the epoch */
+};
+
+struct column {
+	const char *title, *key;
+	enum format format;
+};
+
+static const struct {
+	const char *type;
+	struct column columns[9];
+} tables[] = {
+	{"port",
+	 {{"NAME", "name", FORMAT_TEXT},
+	  {"KIND", "kind", FORMAT_TEXT},
+	  {"STATE", "state", FORMAT_TEXT},
+	  {"BOUND TO", "", FORMAT_BOUND},
+	  {"QUEUES", "queues_active", FORMAT_COUNT},
+	  {"RX PACKETS", "rx_packets", FORMAT_COUNT},
+	  {"TX PACKETS", "tx_packets", FORMAT_COUNT},
+	  {"DROPS", "drops", FORMAT_SUM}}},
+	{"network",
+	 {{"NAME", "name", FORMAT_TEXT},
+	  {"PORTS", "ports", FORMAT_SIZE},
+	  {"MACS", "macs", FORMAT_COUNT},
+	  {"MAC LIMIT", "mac_limit", FORMAT_COUNT},
+	  {"MAC AGE", "mac_age_s", FORMAT_SECONDS}}},
+	{"wire",
+	 {{"NAME", "name", FORMAT_TEXT},
+	  {"STATE", "state", FORMAT_TEXT},
+	  {"PORTS", "ports", FORMAT_TEXT}}},
+	{"worker",
+	 {{"NAME", "name", FORMAT_TEXT},
+	  {"CPU", "cpu", FORMAT_TEXT},
+	  {"PORTS", "ports", FORMAT_COUNT},
+	  {"QUEUES", "queues", FORMAT_COUNT},
+	  {"BUSY", "busy", FORMAT_PERCENT},
+	  {"PACKETS", "packets", FORMAT_COUNT},
+	  {"CYCLES/PACKET", "cycles_per_packet", FORMAT_REAL},
+	  {"BURST", "burst", FORMAT_REAL},
+	  {"SLEEPS", "sleeps", FORMAT_COUNT}}},
+	{"mac",
+	 {{"NETWORK", "network", FORMAT_TEXT},
+	  {"VLAN", "vlan", FORMAT_TEXT},
+	  {"MAC", "mac", FORMAT_TEXT},
+	  {"PORT", "port", FORMAT_TEXT},
+	  {"AGE", "age_s", FORMAT_SECONDS}}},
+	{"drop",
+	 {{"PORT", "port", FORMAT_TEXT},
+	  {"PACKETS", "packets", FORMAT_COUNT},
+	  {"REASON", "reason", FORMAT_TEXT},
+	  {"EXPLANATION", "explanation", FORMAT_TEXT}}},
+	{"event",
+	 {{"TIME", "time_ms", FORMAT_TIME},
+	  {"OBJECT", "object", FORMAT_TEXT},
+	  {"EVENT", "event", FORMAT_TEXT},
+	  {"", "text", FORMAT_TEXT}}},
+};
+
+#define CELL_MAX 200
+
+/* Exact below 100,000, three digits and a prefix above. */
+static void format_count(double value, char *buf, size_t size)
+{
+	static const char prefixes[] = " kMGTPE";
+	unsigned int p = 0;
+
+	if (value < 100000) {
+		snprintf(buf, size, "%.0f", value);
+		return;
+	}
+	while (value >= 1000 && prefixes[p + 1] != '\0') {
+		value /= 1000;
+		p++;
+	}
+	snprintf(buf, size,
+		 value >= 100  ? "%.0f %c"
+		 : value >= 10 ? "%.1f %c"
+			       : "%.2f %c",
+		 value, prefixes[p]);
+}
+
+static void format_text(const json_t *value, char *buf, size_t size)
+{
+	size_t i, n = 0;
+	json_t *e;
+
+	buf[0] = '\0';
+	switch (value ? json_typeof(value) : JSON_NULL) {
+	case JSON_STRING:
+		snprintf(buf, size, "%s", json_string_value(value));
+		break;
+	case JSON_INTEGER:
+		snprintf(buf, size, "%lld", (long long)json_integer_value(value));
+		break;
+	case JSON_REAL:
+		snprintf(buf, size, "%.2f", json_real_value(value));
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		snprintf(buf, size, "%s", json_is_true(value) ? "true" : "false");
+		break;
+	case JSON_ARRAY:
+		json_array_foreach (value, i, e) {
+			if (n + 2 < size && i > 0)
+				n += (size_t)snprintf(buf + n, size - n, ", ");
+			if (n < size) {
+				format_text(e, buf + n, size - n);
+				n += strlen(buf + n);
+			}
+		}
+		break;
+	case JSON_NULL:
+	case JSON_OBJECT:
+		snprintf(buf, size, "-");
+		break;
+	}
+}
+
+static void format_bound(const json_t *port, char *buf, size_t size)
+{
+	const char *network = json_string_value(json_object_get(port, "network"));
+	const char *wire = json_string_value(json_object_get(port, "wire"));
+	json_int_t vlan = json_integer_value(json_object_get(port, "vlan"));
+
+	if (network != NULL && vlan != 0)
+		snprintf(buf, size, "network %s vlan %lld", network, (long long)vlan);
+	else if (network != NULL)
+		snprintf(buf, size, "network %s", network);
+	else if (wire != NULL)
+		snprintf(buf, size, "wire %s", wire);
+	else
+		snprintf(buf, size, "-");
+}
+
+static double sum_of(json_t *object)
+{
+	const char *key;
+	json_t *value;
+	double sum = 0;
+
+	json_object_foreach (object, key, value)
+		sum += json_number_value(value);
+	return sum;
+}
+
+static void format_time(const json_t *value, char *buf, size_t size)
+{
+	long long ms = (long long)json_integer_value(value);
+	time_t seconds = (time_t)(ms / 1000);
+	char stamp[32];
+	struct tm tm;
+
+	localtime_r(&seconds, &tm);
+	strftime(stamp, sizeof(stamp), "%F %T", &tm);
+	snprintf(buf, size, "%s.%03d", stamp, (int)(ms % 1000));
+}
+
+static void format_cell(const struct column *column, const json_t *object, char *buf, size_t size)
+{
+	json_t *value = json_object_get(object, column->key);
+
+	switch (column->format) {
+	case FORMAT_TEXT:
+		format_text(value, buf, size);
+		break;
+	case FORMAT_COUNT:
+		format_count(json_number_value(value), buf, size);
+		break;
+	case FORMAT_PERCENT:
+		snprintf(buf, size, "%.1f %%", 100 * json_number_value(value));
+		break;
+	case FORMAT_REAL:
+		snprintf(buf, size, "%.1f", json_number_value(value));
+		break;
+	case FORMAT_SECONDS:
+		snprintf(buf, size, "%lld s", (long long)json_integer_value(value));
+		break;
+	case FORMAT_SIZE:
+		snprintf(buf, size, "%zu", json_array_size(value));
+		break;
+	case FORMAT_SUM:
+		format_count(sum_of(value), buf, size);
+		break;
+	case FORMAT_BOUND:
+		format_bound(object, buf, size);
+		break;
+	case FORMAT_TIME:
+		format_time(value, buf, size);
+		break;
+	}
+}
+
+void print_table(const char *type, const json_t *list)
+{
+	const struct column *columns = NULL;
+	unsigned int n = 0;
+	int width[9];
+	char cell[CELL_MAX];
+	json_t *object;
+	size_t row;
+
+	for (unsigned int t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
+		if (strcmp(tables[t].type, type) == 0)
+			columns = tables[t].columns;
+	}
+	if (columns == NULL)
+		return;
+	while (n < 9 && columns[n].title != NULL) {
+		width[n] = (int)strlen(columns[n].title);
+		json_array_foreach (list, row, object) {
+			format_cell(&columns[n], object, cell, sizeof(cell));
+			if ((int)strlen(cell) > width[n])
+				width[n] = (int)strlen(cell);
+		}
+		n++;
+	}
+	for (unsigned int c = 0; c < n; c++) {
+		int right = columns[c].format != FORMAT_TEXT && columns[c].format != FORMAT_BOUND;
+
+		printf("%s%*s", c ? "  " : "",
+		       right       ? width[c]
+		       : c + 1 < n ? -width[c]
+				   : 0,
+		       columns[c].title);
+	}
+	putchar('\n');
+	json_array_foreach (list, row, object) {
+		for (unsigned int c = 0; c < n; c++) {
+			int right = columns[c].format != FORMAT_TEXT &&
+				    columns[c].format != FORMAT_BOUND;
+
+			format_cell(&columns[c], object, cell, sizeof(cell));
+			printf("%s%*s", c ? "  " : "",
+			       right       ? width[c]
+			       : c + 1 < n ? -width[c]
+					   : 0,
+			       cell);
+		}
+		putchar('\n');
+	}
+}
+
+/* What a key's name says about the unit of its number. */
+static const char *unit_of(const char *key)
+{
+	static const struct {
+		const char *suffix, *unit;
+	} units[] = {{"_pps", " packets/s"}, {"_bps", " bit/s"}, {"_us", " us"}, {"_ms", " ms"},
+		     {"_s", " s"},           {"_mb", " MB"},     {"_hz", " Hz"}};
+	size_t len = strlen(key);
+
+	for (unsigned int i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		size_t n = strlen(units[i].suffix);
+
+		if (len > n && strcmp(key + len - n, units[i].suffix) == 0)
+			return units[i].unit;
+	}
+	return "";
+}
+
+static void print_scalar(const char *key, const json_t *value, int indent)
+{
+	char text[1024], rounded[32];
+
+	format_text(value, text, sizeof(text));
+	printf("%*s%s: %s%s", indent, "", key, text, json_is_number(value) ? unit_of(key) : "");
+	if (strcmp(key, "busy") == 0)
+		printf(" (%.1f %%)", 100 * json_number_value(value));
+	else if (json_is_integer(value) && json_integer_value(value) >= 100000) {
+		format_count(json_number_value(value), rounded, sizeof(rounded));
+		printf(" (%s)", rounded);
+	}
+	putchar('\n');
+}
+
+static void print_members(json_t *object, int indent)
+{
+	json_t *value, *element, *n;
+	const char *key, *reason;
+	size_t i;
+
+	json_object_foreach (object, key, value) {
+		if (json_is_null(value))
+			continue;
+		if (strcmp(key, "drops") == 0 && json_is_object(value)) {
+			char total[32];
+
+			format_count(sum_of(value), total, sizeof(total));
+			printf("%*sdrops: %s\n", indent, "", total);
+			json_object_foreach (value, reason, n) {
+				if (json_integer_value(n) > 0)
+					print_scalar(reason, n, indent + 2);
+			}
+		} else if (json_is_object(value)) {
+			printf("%*s%s:\n", indent, "", key);
+			print_members(value, indent + 2);
+		} else if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
+			json_array_foreach (value, i, element) {
+				printf("%*s%s:\n", indent, "", key);
+				print_members(element, indent + 2);
+			}
+		} else {
+			print_scalar(key, value, indent);
+		}
+	}
+}
+
+void print_object(json_t *object)
+{
+	print_members(object, 0);
+}
+
+static void print_uptime(json_int_t s)
+{
+	if (s >= 86400)
+		printf("%lld d %lld h", (long long)(s / 86400), (long long)(s / 3600 % 24));
+	else if (s >= 3600)
+		printf("%lld h %lld min", (long long)(s / 3600), (long long)(s / 60 % 60));
+	else if (s >= 60)
+		printf("%lld min %lld s", (long long)(s / 60), (long long)(s % 60));
+	else
+		printf("%lld s", (long long)s);
+}
+
+static void print_count(const json_t *object, const char *key)
+{
+	char text[32];
+
+	format_count(json_number_value(json_object_get(object, key)), text, sizeof(text));
+	printf("%s", text);
+}
+
+void print_host(const json_t *host, const json_t *ports)
+{
+	static const char *const states[] = {"up", "waiting", "down", "broken"};
+	const json_t *count = json_object_get(host, "ports");
+
+	printf("xviod: pid %lld, up for ",
+	       (long long)json_integer_value(json_object_get(host, "pid")));
+	print_uptime(json_integer_value(json_object_get(host, "uptime_s")));
+	printf("\nports: ");
+	print_count(count, "total");
+	for (unsigned int i = 0; i < 4; i++) {
+		if (json_integer_value(json_object_get(count, states[i])) > 0)
+			printf(", %lld %s",
+			       (long long)json_integer_value(json_object_get(count, states[i])),
+			       states[i]);
+	}
+	printf("; networks: ");
+	print_count(host, "networks");
+	printf("; wires: ");
+	print_count(host, "wires");
+	printf("\npackets: ");
+	print_count(host, "rx_packets");
+	printf(" received, ");
+	print_count(host, "tx_packets");
+	printf(" sent, ");
+	print_count(host, "dropped");
+	printf(" dropped, ");
+	print_count(host, "held");
+	printf(" waiting\n\n");
+	print_table("worker", json_object_get(host, "workers"));
+	if (json_array_size(ports) > 0) {
+		putchar('\n');
+		print_table("port", ports);
+	}
+}

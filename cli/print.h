@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers for people: tables for list, "key: value" for show, numbers with units.
+ */
+#pragma once
+
+#include <jansson.h>
+
+/* A list of objects of a type ("port", "mac" ...) as a table. */
+void print_table(const char *type, const json_t *list);
+/* One object as "key: value" lines; members of objects inside are indented. */
+void print_object(json_t *object);
+/* The summary of the host and its ports. */
+void print_host(const json_t *host, const json_t *ports);
