@@ -260,6 +260,9 @@ void xv_packet_to_chain(const struct xv_vring *vq, const struct xv_pieces *piece
 	if ((packet->ol_flags & XV_PACKET_OFFLOAD) != 0) {
 		struct xv_vnet_hdr hdr = xv_vnet_hdr_encode(xv_packet_offload(packet), packet);
 
+		/* 5.1.6.4: only a driver that asked for it hears that a checksum is good. */
+		if ((vq->caps & XV_CAP_CSUM) == 0)
+			hdr.head &= ~(uint64_t)VIRTIO_NET_HDR_F_DATA_VALID;
 		memcpy(raw, &hdr.head, sizeof(hdr.head));
 		memcpy(raw + 8, &hdr.csum_offset, sizeof(hdr.csum_offset));
 	}

@@ -94,6 +94,8 @@ static inline unsigned int packed_gather(struct xv_vring *vq, uint16_t direction
 	uint16_t want = avail_flags(vq->avail_wrap) | direction;
 	unsigned int i = 0;
 
+	/* A guest that flips flags while we look can seem to offer more than there are. */
+	n = RTE_MIN(n, (unsigned int)vq->size);
 	while (i < n) {
 		const volatile uint64_t *desc;
 		uint64_t addr, rest;
@@ -367,8 +369,7 @@ static __attribute__((noinline)) bool packed_send_one(struct xv_vring *vq, struc
 		if (error == XV_VRING_OK && (uint32_t)total + counts[n] > vq->size)
 			error = XV_VRING_BAD_CHAIN;
 		if (error != XV_VRING_OK) {
-			xv_vring_break(vq, error);
-			*why = XV_VRING_DEAD;
+			*why = send_failed(vq, error, &pieces, n);
 			return false;
 		}
 		lens[n] = RTE_MIN(pieces.bytes - before, need - filled);

@@ -206,6 +206,7 @@ uint16_t XV_SPLIT(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n)
 	n = RTE_MIN(n, XV_BURST);
 	while (done < n && avail > 0) {
 		unsigned int i, k = 0;
+		uint16_t head;
 		int one;
 
 		if (likely(!careful))
@@ -236,11 +237,11 @@ uint16_t XV_SPLIT(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n)
 			if (done == n || avail == 0)
 				break;
 		}
-		last_head = *(const volatile uint16_t *)&vq->avail->ring[vq->avail_idx &
-									 (vq->size - 1)];
-		one = split_recv_one(vq, last_head, &pkts[done]);
+		head = *(const volatile uint16_t *)&vq->avail->ring[vq->avail_idx & (vq->size - 1)];
+		one = split_recv_one(vq, head, &pkts[done]);
 		if (one < 0)
 			break;
+		last_head = head;
 		done = (uint16_t)(done + one);
 		avail--;
 		if (careful) {
@@ -294,12 +295,12 @@ static __attribute__((noinline)) bool split_send_one(struct xv_vring *vq, struct
 		enum xv_vring_error error;
 		uint32_t before = pieces.bytes;
 
-		if (n == avail) {
-			*why = n == vq->size ? XV_VRING_TOO_LONG : XV_VRING_FULL;
-			return false;
-		}
 		if (n == XV_CHAIN_MAX || (n == 1 && !vq->mergeable)) {
 			*why = XV_VRING_TOO_LONG;
+			return false;
+		}
+		if (n == avail) {
+			*why = n == vq->size ? XV_VRING_TOO_LONG : XV_VRING_FULL;
 			return false;
 		}
 		heads[n] = *(const volatile uint16_t *)&vq->avail->ring[(vq->avail_idx + n) & mask];
@@ -308,8 +309,7 @@ static __attribute__((noinline)) bool split_send_one(struct xv_vring *vq, struct
 		    (pieces.bytes == before || (n == 0 && pieces.bytes < vq->hdr_len)))
 			error = XV_VRING_BAD_LENGTH;
 		if (error != XV_VRING_OK) {
-			xv_vring_break(vq, error);
-			*why = XV_VRING_DEAD;
+			*why = send_failed(vq, error, &pieces, n);
 			return false;
 		}
 		lens[n] = RTE_MIN(pieces.bytes - before, need - filled);
@@ -348,6 +348,8 @@ uint16_t XV_SPLIT(send)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n,
 	}
 	n = RTE_MIN(n, XV_BURST);
 	avail = split_available(vq, n);
+	if (unlikely(avail == 0 && xv_vring_is_broken(vq)))
+		*why = XV_VRING_DEAD;
 	while (done < n && avail > 0) {
 		unsigned int i, k, simple, most = RTE_MIN((uint16_t)(n - done), avail);
 

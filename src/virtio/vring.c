@@ -264,6 +264,8 @@ void xv_vring_disarm(struct xv_vring *vq)
 	if (!vq->notify_armed)
 		return;
 	vq->notify_armed = false;
+	if (xv_vring_is_broken(vq))
+		return;
 	if (vq->is_packed)
 		__atomic_store_n(&vq->device_event->flags, VRING_PACKED_EVENT_FLAG_DISABLE,
 				 __ATOMIC_RELAXED);

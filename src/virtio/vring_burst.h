@@ -186,13 +186,16 @@ static inline unsigned int copy_from_guest(struct xv_vring *vq, struct rte_mbuf 
 		memcpy(&hdr.head, vas[i], sizeof(hdr.head));
 		copy_bytes((uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM, vas[i] + hdr_len, len);
 		if (unlikely((hdr.head & XV_VNET_WANTS_OFFLOAD) != 0)) {
+			struct xv_offload *request = xv_packet_offload(m);
+
 			memcpy(&hdr.csum_offset, vas[i] + 8, sizeof(hdr.csum_offset));
-			if (!xv_vnet_hdr_decode(hdr, len, vq->features, xv_packet_offload(m))) {
+			if (!xv_vnet_hdr_decode(hdr, len, vq->features, request)) {
 				rte_mempool_put(m->pool, m);
 				xv_vring_count(&vq->bad_headers);
 				continue;
 			}
-			m->ol_flags = XV_PACKET_OFFLOAD;
+			if ((request->flags | request->gso_type) != 0)
+				m->ol_flags = XV_PACKET_OFFLOAD;
 		}
 		pkts[out++] = m;
 	}
@@ -210,4 +213,17 @@ static inline void copy_to_guest(const struct xv_vring *vq, struct rte_mbuf **pk
 		copy_bytes(vas[i] + hdr_len, rte_pktmbuf_mtod(pkts[i], uint8_t *),
 			   pkts[i]->data_len);
 	}
+}
+
+/*
+ * Walking chain number n for a packet failed. That the pieces of several chains together are too many
+ * is no offence; it only means that the frame does not fit.
+ */
+static inline enum xv_vring_reject send_failed(struct xv_vring *vq, enum xv_vring_error error,
+					       const struct xv_pieces *pieces, unsigned int n)
+{
+	if (error == XV_VRING_BAD_CHAIN && n > 0 && pieces->n == XV_CHAIN_MAX)
+		return XV_VRING_TOO_LONG;
+	xv_vring_break(vq, error);
+	return XV_VRING_DEAD;
 }
