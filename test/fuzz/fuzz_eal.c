@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fuzz.h"
+
+#include <sched.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_mbuf.h>
+
+#include "net/packet.h"
+
+static void must(int ok, const char *what)
+{
+	if (ok)
+		return;
+	fprintf(stderr, "%s: %s\n", what, rte_strerror(rte_errno));
+	exit(1);
+}
+
+/* EAL wants to write to its arguments: file scope makes the literals static and writable. */
+static char lcores[32];
+static char *eal_argv[] = {
+	(char[]){"fuzz"},
+	(char[]){"--no-huge"},
+	(char[]){"--no-pci"},
+	(char[]){"--no-shconf"},
+	(char[]){"-m"},
+	(char[]){"64"},
+	(char[]){"--no-telemetry"},
+	(char[]){"--log-level=error"},
+	lcores,
+	NULL,
+};
+
+void fuzz_eal_init(void)
+{
+
+	snprintf(lcores, sizeof(lcores), "--lcores=0@%d", sched_getcpu());
+	must(rte_eal_init((int)RTE_DIM(eal_argv) - 1, eal_argv) >= 0, "EAL");
+	must(xv_packet_init() == 0, "xv_packet_init");
+}
+
+struct rte_mempool *fuzz_pool_create(const char *name, unsigned int n)
+{
+	struct rte_mempool *pool =
+		rte_pktmbuf_pool_create(name, n, 0, XV_PACKET_PRIV_SIZE,
+					RTE_PKTMBUF_HEADROOM + XV_PACKET_DATA_BYTES, SOCKET_ID_ANY);
+
+	must(pool != NULL, "pool");
+	return pool;
+}
