@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest migrates, live, between two daemons whose networks are joined by a veth pair."""
+
+import os
+import subprocess
+
+import pytest
+
+from guest import Copy, Guest, Nic, Ping
+
+ROUND_TRIPS = 10
+
+
+def ip(*arguments):
+    subprocess.run(['ip', *arguments], check=True)
+
+
+@pytest.fixture
+def cable():
+    """The two ends of a veth pair."""
+    ends = ['xvm%da' % os.getpid(), 'xvm%db' % os.getpid()]
+    ip('link', 'add', ends[0], 'type', 'veth', 'peer', 'name', ends[1])
+    try:
+        for end in ends:
+            # What the host itself would say here is not for the guests.
+            with open('/proc/sys/net/ipv6/conf/%s/disable_ipv6' % end, 'w') as f:
+                f.write('1')
+            ip('link', 'set', end, 'promisc', 'on', 'up')
+        yield ends
+    finally:
+        ip('link', 'del', ends[0])
+
+
+@pytest.mark.parametrize('ring', ['split', 'packed'])
+def test_there_and_back(labs, cable, ring):
+    """Ping and a checksummed copy go on with a guest that stays where it is."""
+    sides = []
+    for end in cable:
+        side = labs({'networks': [{'name': 'blue'}],
+                     'ports': [{'name': 'up0', 'kind': 'ethdev', 'network': 'blue',
+                                'device': 'net_af_packet0,iface=' + end}]})
+        side.add('vm', network='blue')
+        sides.append(side)
+    sides[0].add('peer', network='blue')
+    packed = ring == 'packed'
+    peer = sides[0].guest('peer', nic={'packed': packed})
+    vm = sides[0].guest('vm', name='vm0', nic={'packed': packed})
+    vm.ready().address('10.0.0.1/24')
+    peer.ready().address('10.0.0.2/24').reaches('10.0.0.1')
+    mac = vm.nics[0].mac
+
+    out = Copy(vm, peer, '10.0.0.2', mb=20, endless=True)
+    back = Copy(peer, vm, '10.0.0.1', mb=20, endless=True)
+    ping = Ping(peer, '10.0.0.1')
+    here, there = sides
+    downtimes = []
+    for trip in range(2 * (ROUND_TRIPS if ring == 'split' else 2)):
+        target = Guest('vm%d' % (trip + 1), [Nic(there.socket('vm'), mac=mac, packed=packed)],
+                       directory=there.dir, incoming=str(there.dir / ('trip%d.sock' % trip)))
+        there.guests.append(target)
+        target.start()
+        downtimes.append(vm.migrate(target)['downtime'])
+        here.state('vm', 'waiting')
+        assert there.show('vm')['virtio']['connected']
+        # Both daemons know where it is now: from its own frames or the announcement.
+        peer.reaches('10.0.0.1', 10)
+        assert there.macs('blue')[mac] == ('vm', 0)
+        assert sides[0].macs('blue')[mac] == ('vm' if there is sides[0] else 'up0', 0)
+        assert out.running() and back.running(), 'a copy broke on trip %d' % trip
+        here, there = there, here
+    sent, received, gap, figures = ping.stop()
+    out.finish()
+    back.finish()
+    print('downtime ms: %s; ping: %d of %d, longest gap %.1f s, %s' %
+          (downtimes, received, sent, gap, figures))
+    assert received >= 0.5 * sent, figures
