@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Frames: Ethernet, IPv4, UDP, a tag, and a payload that follows from the tag. */
+#include <string.h>
+
+#include "load.h"
+
+/* Payloads are slices of this, taken at a place that depends on the tag: making and checking a
+ * frame are one copy and one compare. */
+#define PATTERN_MASK 0xffff
+static uint8_t pattern[PATTERN_MASK + 1 + FRAME_MAX];
+
+void
+frame_init(void)
+{
+	for (size_t i = 0; i < sizeof(pattern); i++)
+		pattern[i] = load_random();
+}
+
+static const uint8_t *
+frame_payload(const struct frame_tag *tag)
+{
+	return pattern + ((tag->seq * 37 + tag->src_port * 7919 + tag->src_queue * 101) &
+			  PATTERN_MASK);
+}
+
+static void
+frame_header(struct frame_hdr *h, const struct port *src, const struct port *dst,
+	     const struct frame_tag *tag, uint16_t len)
+{
+	memset(h, 0, sizeof(*h));
+	h->eth.dst_addr = dst->mac;
+	h->eth.src_addr = src->mac;
+	h->eth.ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
+	h->ip.version_ihl = RTE_IPV4_VHL_DEF;
+	h->ip.total_length = rte_cpu_to_be_16(len - sizeof(h->eth));
+	h->ip.fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG);
+	h->ip.time_to_live = 64;
+	h->ip.next_proto_id = IPPROTO_UDP;
+	h->ip.src_addr = rte_cpu_to_be_32(RTE_IPV4(10, 0, src->index, 1));
+	h->ip.dst_addr = rte_cpu_to_be_32(RTE_IPV4(10, 0, dst->index, 1));
+	h->ip.hdr_checksum = rte_ipv4_cksum(&h->ip);
+	h->udp.src_port = rte_cpu_to_be_16(1024 + tag->src_queue);
+	h->udp.dst_port = RTE_BE16(9);
+	h->udp.dgram_len = rte_cpu_to_be_16(len - sizeof(h->eth) - sizeof(h->ip));
+	h->tag = *tag;
+}
+
+struct rte_mbuf *
+frame_create(const struct port *src, const struct port *dst, uint16_t queue, uint32_t magic,
+	     uint64_t seq, uint16_t len, uint16_t nsegs)
+{
+	static uint8_t scratch[FRAME_MAX];
+	struct frame_tag tag = {magic, src->index, queue, seq};
+	uint16_t room = rte_pktmbuf_data_room_size(src->pool) - RTE_PKTMBUF_HEADROOM;
+	struct rte_mbuf *head = rte_pktmbuf_alloc(src->pool);
+	struct rte_mbuf *tail = head;
+	uint16_t need = (len + room - 1) / room;
+	uint16_t left = len;
+	uint8_t *data;
+
+	if (head == NULL)
+		return NULL;
+	nsegs = RTE_MAX(nsegs, need);
+	data = nsegs == 1 ? rte_pktmbuf_mtod(head, uint8_t *) : scratch;
+	frame_header((struct frame_hdr *)data, src, dst, &tag, len);
+	memcpy(data + sizeof(struct frame_hdr), frame_payload(&tag), len - sizeof(struct frame_hdr));
+	head->pkt_len = len;
+	if (nsegs == 1) {
+		head->data_len = len;
+		return head;
+	}
+	for (uint16_t i = nsegs;;) {
+		/* leave at least 1 and at most room bytes for each of the i - 1 that follow */
+		uint32_t most = RTE_MIN(left - (i - 1), room);
+		int32_t least = RTE_MAX(left - (i - 1) * room, 1);
+		uint16_t n = least + load_random() % (most - least + 1);
+
+		memcpy(rte_pktmbuf_mtod(tail, void *), scratch + len - left, n);
+		tail->data_len = n;
+		left -= n;
+		if (--i == 0)
+			return head;
+		tail->next = rte_pktmbuf_alloc(src->pool);
+		if (tail->next == NULL) {
+			rte_pktmbuf_free(head);
+			return NULL;
+		}
+		tail = tail->next;
+		head->nb_segs++;
+	}
+}
+
+bool
+frame_tag_read(const struct rte_mbuf *m, struct frame_tag *tag)
+{
+	const void *p = rte_pktmbuf_read(m, offsetof(struct frame_hdr, tag), sizeof(*tag), tag);
+
+	if (p == NULL)
+		return false;
+	if (p != tag)
+		memcpy(tag, p, sizeof(*tag));
+	return true;
+}
+
+bool
+frame_verify(const struct rte_mbuf *m, const struct port *src, const struct port *dst,
+	     const struct frame_tag *tag)
+{
+	const uint8_t *payload = frame_payload(tag);
+	uint32_t off = 0, len = m->pkt_len;
+	struct frame_hdr h;
+
+	if (len < FRAME_MIN || len > FRAME_MAX)
+		return false;
+	frame_header(&h, src, dst, tag, len);
+	for (; m != NULL; m = m->next) {
+		const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+		uint32_t n = m->data_len;
+
+		if (off + n > len)
+			return false;
+		if (off < sizeof(h)) {
+			uint32_t hn = RTE_MIN(n, sizeof(h) - off);
+
+			if (memcmp(p, (const uint8_t *)&h + off, hn) != 0)
+				return false;
+			p += hn;
+			n -= hn;
+			off += hn;
+		}
+		if (n > 0 && memcmp(p, payload + off - sizeof(h), n) != 0)
+			return false;
+		off += n;
+	}
+	return off == len;
+}

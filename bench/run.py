@@ -1,0 +1,274 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The same load through XVIO, OVS-DPDK and testpmd, taking turns.
+
+Environment: CASES="wire-split l2" runs only those, SYSTEMS likewise, QUICK=1 is one short round.
+Writes BUILD/bench/results.json (a list of rows) and BUILD/bench/report.svg, prints a table.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+import report
+from systems import LOAD_CPU, SYSTEMS, Failed, die_with_parent, installed
+
+NR_HUGEPAGES = "/proc/sys/vm/nr_hugepages"
+HUGEPAGES_MB = 2560  # OVS 1 GB, the load with 64 ports 0.7 GB, and room
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    ring: str = "split"
+    topology: str = "wire"  # or l2: one MAC-learning network
+    ports: int = 2
+    frame_bytes: int = 64
+
+
+# The leanest driver that each ring has, so that the load outruns what it measures.
+DRIVER = {"split": "in-order=1", "packed": "packed=1,in-order=1,vectorized=1"}
+
+
+def all_cases(quick):
+    density = (2, 64) if quick else (2, 8, 32, 64)
+    return [Case("wire-split"), Case("wire-packed", ring="packed"), Case("l2", topology="l2"),
+            Case("idle", ports=32)] + [Case("density", ports=n) for n in density]
+
+
+class Hugepages:
+    """Sees to it that there are enough for the run, and puts the number back afterwards."""
+
+    def __enter__(self):
+        with open(NR_HUGEPAGES) as f:
+            self.before = int(f.read())
+        size_kb, free = self.meminfo("Hugepagesize"), self.meminfo("HugePages_Free")
+        need = HUGEPAGES_MB * 1024 // size_kb
+        if free < need:
+            self.write(self.before + need - free)
+        self.enough = self.meminfo("HugePages_Free") >= need
+        return self.enough
+
+    def __exit__(self, *exc):
+        self.write(self.before)
+
+    @staticmethod
+    def meminfo(key):
+        with open("/proc/meminfo") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith(key + ":"))
+
+    @staticmethod
+    def write(n):
+        try:
+            with open(NR_HUGEPAGES, "w") as f:
+                f.write(str(n))
+        except OSError as e:
+            print(f"hugepages: {e.strerror}; running without", file=sys.stderr)
+
+
+class Bench:
+    def __init__(self, build, quick, hugepages):
+        self.build = build
+        self.quick = quick
+        self.hugepages = hugepages
+        self.rounds = 1 if quick else 5
+        self.seconds = 0.5 if quick else 3
+        self.load = f"{build}/bench/xvio-load"
+        self.tsc_hz = None  # as the load program reads it
+
+    def load_start(self, system, case, *argv):
+        command = [self.load, "--cpus", str(LOAD_CPU), "--size", str(case.frame_bytes)]
+        if self.hugepages:
+            command.append("--hugepages")
+        for i in range(case.ports):
+            command += ["--port", f"socket={system.socket(i)},{DRIVER[case.ring]}"]
+        p = subprocess.Popen(command + list(argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, preexec_fn=die_with_parent)
+        said = []
+        for line in p.stderr:
+            said.append(line)
+            if "xvio-load: ready" in line:
+                return p
+        p.wait()
+        raise Failed("load: " + "".join(said).strip())
+
+    def load_finish(self, p, seconds):
+        try:
+            out, err = p.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.communicate()
+            raise Failed("load: does not end") from None
+        if not out.strip():
+            raise Failed("load: " + err.strip())
+        result = json.loads(out)
+        self.tsc_hz = result["tsc_hz"]
+        return result
+
+    def measure_speed(self, system, case):
+        load = self.load_start(system, case, "--mode", "speed", "--seconds", str(self.seconds + 0.2))
+        try:
+            system.mark()
+            time.sleep(self.seconds)
+            figures = system.read()
+        finally:
+            result = self.load_finish(load, 20)
+        if figures["packets"] == 0 or result["received"] == 0:
+            raise Failed("nothing was forwarded")
+        return {"cycles_per_packet": figures["cycles"] / figures["packets"],
+                "busy": figures["busy"], "burst": figures["burst"], "mpps": result["mpps"],
+                "loss": result["lost"], "reordered": result["reordered"],
+                "corrupt": result["corrupt"],
+                "load_cycles_per_packet": result["cycles_per_frame"]}
+
+    def measure_idle(self, system, case):
+        settle = 2 if self.quick else 6
+        load = self.load_start(system, case, "--mode", "ping", "--settle", str(settle), "--frames",
+                               "32" if self.quick else "128", "--interval", "20")
+        try:
+            time.sleep(0.5)  # what attaching has started is over
+            cpu, t = system.cpu_seconds(), time.monotonic()
+            time.sleep(settle - 1)
+            percent = (system.cpu_seconds() - cpu) / (time.monotonic() - t) * 100
+        finally:
+            result = self.load_finish(load, 60)
+        return {"cpu_percent": percent, "first_packet_us": result["ping_us"],
+                "loss": result["lost"], "reordered": result["reordered"],
+                "corrupt": result["corrupt"]}
+
+    def once(self, name, case):
+        """One system, one case, one round; a fresh process each time."""
+        directory = tempfile.mkdtemp(prefix="xvio-bench.")
+        system = SYSTEMS[name](self.build, directory, self.hugepages)
+        try:
+            system.start(case)
+            if case.name == "idle":
+                return self.measure_idle(system, case)
+            return self.measure_speed(system, case)
+        except Failed as e:
+            raise Failed(f"{e}\n{system.log_tail()}") from e
+        finally:
+            system.stop()
+            shutil.rmtree(directory)
+
+    def run(self, cases, names):
+        samples, rows = {}, []
+        why = {(n, c): installed(n, self.build) or SYSTEMS[n](self.build, None, False).unsupported(c)
+               for n in names for c in cases}
+        for case in cases:
+            for i in range(1 if case.name == "idle" else self.rounds):
+                for name in names:
+                    if why[name, case]:
+                        continue
+                    try:
+                        s = self.once(name, case)
+                    except Failed as e:
+                        print(f"{case.name} {name}: {e}", file=sys.stderr)
+                        why[name, case] = ("error", str(e).splitlines()[0])
+                        continue
+                    samples.setdefault((name, case), []).append(s)
+                    print(f"  {case.name}{f' {case.ports} ports' if case.ports > 2 else ''} {name} "
+                          f"round {i + 1}: " + (f"{s['cycles_per_packet']:.1f} cycles/packet, "
+                                                f"{s['mpps']:.2f} Mpps, busy {s['busy']:.2f}"
+                                                if case.name != "idle" else
+                                                f"{s['cpu_percent']:.2f} % CPU"), flush=True)
+        for case in cases:
+            base = samples.get(("xvio", case))
+            for name in names:
+                rows.append(self.row(case, name, samples.get((name, case)), base, why[name, case]))
+        return rows
+
+    def row(self, case, name, samples, base, why):
+        row = {"case": case.name, "system": name, "ring": case.ring, "ports": case.ports,
+               "frame_bytes": case.frame_bytes, "flows": case.ports, "rules": 0,
+               "hugepages": self.hugepages, "rounds": len(samples or [])}
+        if isinstance(why, tuple):
+            return dict(row, error=why[1])
+        if why:
+            return dict(row, unsupported=why)
+        for key in ("loss", "reordered", "corrupt"):
+            row[key] = sum(s[key] for s in samples)
+        if case.name == "idle":
+            return dict(row, cpu_percent=samples[0]["cpu_percent"],
+                        first_packet_us=samples[0]["first_packet_us"])
+
+        def median(ss, key):
+            return statistics.median(s[key] for s in ss)
+
+        cycles = [s["cycles_per_packet"] for s in samples]
+        row["cycles_per_packet"] = {"min": min(cycles), "median": statistics.median(cycles),
+                                    "max": max(cycles)}
+        mpps = [s["mpps"] for s in samples]
+        row["mpps"] = statistics.median(mpps)
+        row["mpps_min"], row["mpps_max"] = min(mpps), max(mpps)
+        row["busy"] = median(samples, "busy")
+        bursts = [s["burst"] for s in samples if s["burst"] is not None]
+        row["burst"] = statistics.median(bursts) if bursts else None
+        row["load_cycles_per_packet"] = median(samples, "load_cycles_per_packet")
+        # TSC cycles per packet of the whole core, worked or not: at saturation this is the cost
+        row["wall_cycles_per_packet"] = self.tsc_hz / (row["mpps"] * 1e6)
+        row["ratio_to_xvio"] = (row["cycles_per_packet"]["median"] / median(base, "cycles_per_packet")
+                                if base else None)
+        return row
+
+
+def machine_describe(hz, hugepages):
+    with open("/proc/cpuinfo") as f:
+        model = next(line.split(":", 1)[1].strip() for line in f if line.startswith("model name"))
+    return {"tsc_hz": hz,
+            "description": f"{model}, {os.cpu_count()} CPUs, TSC {hz / 1e9:.2f} GHz, "
+                           f"{'2 MB pages' if hugepages else 'no hugepages'}, "
+                           f"Linux {os.uname().release}, {time.strftime('%Y-%m-%d %H:%M')}"}
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=os.environ.get("XVIO_BUILD", f"{here}/../build"))
+    args = parser.parse_args()
+    build = os.path.abspath(args.build)
+    quick = os.environ.get("QUICK", "") not in ("", "0")
+    cases = all_cases(quick)
+    wanted = os.environ.get("CASES", "").split() or [c.name for c in cases]
+    names = os.environ.get("SYSTEMS", "").split() or list(SYSTEMS)
+    for what, given, known in (("case", wanted, {c.name for c in cases}), ("system", names, SYSTEMS)):
+        for name in given:
+            if name not in known:
+                sys.exit(f"bench: no {what} {name}; there are: {' '.join(sorted(known))}")
+    if os.cpu_count() < 2:
+        sys.exit("bench: needs two CPUs, one for the worker and one for the load")
+    signal.signal(signal.SIGTERM, interrupted)  # so that everything is put back
+
+    with Hugepages() as hugepages:
+        bench = Bench(build, quick, hugepages)
+        rows = bench.run([c for c in cases if c.name in wanted], names)
+        if bench.tsc_hz is None:
+            sys.exit("bench: nothing could be measured")
+        machine = machine_describe(bench.tsc_hz, hugepages)
+    os.makedirs(f"{build}/bench", exist_ok=True)
+    with open(f"{build}/bench/results.json", "w") as f:
+        json.dump(rows, f, indent=1)
+        f.write("\n")
+    with open(f"{build}/bench/report.svg", "w") as f:
+        f.write(report.svg(rows, machine))
+    print(report.table(rows, machine))
+    print(f"written: {build}/bench/results.json, {build}/bench/report.svg")
+    bad = [r for r in rows if "error" in r or r.get("reordered") or r.get("corrupt")]
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()

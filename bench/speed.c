@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * As many frames per second as this core can make. A fixed window of frames circulates in each
+ * direction: what port B receives is sent again by port A as it is. So no frame is made, touched or
+ * freed per pass (a guest that forwards), and no more are under way than the rings hold: the load
+ * slows to what the system under test takes, instead of overrunning it.
+ *
+ * Frames of one direction are numbered 0 .. window-1 when they are made. As long as none is lost or
+ * overtaken, the n-th received frame is number n mod window: looking at a sample checks them all.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "load.h"
+
+#define SAMPLE 64 /* one frame in this many is looked at; that costs a cache miss each */
+
+struct dir {
+	const struct port *src, *dst;
+	uint16_t queue;
+	uint16_t held_count;
+	uint32_t next_sample;
+	uint64_t sent, received; /* since the window was made */
+	uint64_t shift;		 /* known lost: the numbering runs ahead by so many */
+	struct rte_mbuf *held[MAX_BURST]; /* received, and the ring had no room to send */
+} __rte_cache_aligned;
+
+struct speed {
+	struct load *l;
+	struct dir *dirs;
+	unsigned int ndirs;
+	uint32_t window;
+	uint64_t moved, busy; /* of the last run_for() */
+	uint64_t reordered, corrupt;
+};
+
+static void
+sample_check(struct speed *s, struct dir *d, const struct rte_mbuf *m)
+{
+	struct frame_tag tag;
+	uint32_t expect, ahead;
+
+	if (!frame_tag_read(m, &tag) || tag.magic != FRAME_DATA || tag.src_port != d->src->index ||
+	    tag.src_queue >= d->src->queues || !frame_verify(m, d->src, d->dst, &tag)) {
+		s->corrupt++;
+		return;
+	}
+	if (d->src->queues > 1) /* the system may spread flows over our queues as it likes */
+		return;
+	expect = (d->received + d->shift) % s->window;
+	ahead = (tag.seq + s->window - expect) % s->window;
+	if (ahead == 0)
+		return;
+	if (ahead < s->window / 2)
+		d->shift += ahead;
+	else
+		s->reordered++;
+}
+
+static void
+dir_fill(struct speed *s, struct dir *d)
+{
+	const struct load *l = s->l;
+	struct rte_mbuf *m[MAX_BURST];
+
+	d->sent = d->received = d->shift = 0;
+	d->next_sample = SAMPLE;
+	for (uint32_t i = 0; i < s->window;) {
+		uint16_t n = RTE_MIN(s->window - i, l->burst), done;
+
+		for (uint16_t k = 0; k < n; k++) {
+			uint16_t len = l->size_min + load_random() % (l->size_max - l->size_min + 1);
+
+			m[k] = frame_create(d->src, d->dst, d->queue, FRAME_DATA, i + k, len, 1);
+			if (m[k] == NULL)
+				rte_exit(EXIT_FAILURE, "xvio-load: out of buffers\n");
+		}
+		done = rte_eth_tx_burst(d->src->id, d->queue, m, n);
+		rte_pktmbuf_free_bulk(m + done, n - done);
+		d->sent += done;
+		i += done;
+		if (done < n && load_stop)
+			break;
+	}
+}
+
+static void
+dirs_fill(struct speed *s)
+{
+	for (unsigned int i = 0; i < s->ndirs; i++)
+		dir_fill(s, &s->dirs[i]);
+}
+
+/* Takes what is under way out of the system: until all of it is here, or a while after the last. */
+static void
+dirs_drain(struct speed *s)
+{
+	struct rte_mbuf *m[MAX_BURST];
+	uint64_t patience = rte_get_tsc_hz() / 5, last = rte_rdtsc(), under_way;
+
+	for (unsigned int i = 0; i < s->ndirs; i++) {
+		rte_pktmbuf_free_bulk(s->dirs[i].held, s->dirs[i].held_count);
+		s->dirs[i].held_count = 0;
+	}
+	do {
+		under_way = 0;
+		for (unsigned int i = 0; i < s->ndirs; i++) {
+			struct dir *d = &s->dirs[i];
+			uint16_t n = rte_eth_rx_burst(d->dst->id, d->queue, m, s->l->burst);
+
+			rte_pktmbuf_free_bulk(m, n);
+			d->received += n;
+			under_way += d->sent - d->received;
+			if (n > 0)
+				last = rte_rdtsc();
+		}
+		load_turn();
+	} while (under_way > 0 && rte_rdtsc() - last < patience);
+}
+
+static inline uint16_t
+dir_turn(struct speed *s, struct dir *d, uint16_t burst)
+{
+	struct rte_mbuf *m[MAX_BURST];
+	uint16_t n, done;
+
+	if (unlikely(d->held_count > 0)) {
+		done = rte_eth_tx_burst(d->src->id, d->queue, d->held, d->held_count);
+		d->sent += done;
+		d->held_count -= done;
+		memmove(d->held, d->held + done, d->held_count * sizeof(d->held[0]));
+		if (d->held_count > 0)
+			return 0;
+	}
+	n = rte_eth_rx_burst(d->dst->id, d->queue, m, burst);
+	if (n == 0)
+		return 0;
+	if (d->next_sample <= n) {
+		sample_check(s, d, m[0]);
+		d->next_sample += SAMPLE;
+	}
+	d->next_sample -= n;
+	d->received += n;
+	done = rte_eth_tx_burst(d->src->id, d->queue, m, n);
+	d->sent += done;
+	if (unlikely(done < n)) {
+		d->held_count = n - done;
+		memcpy(d->held, m + done, d->held_count * sizeof(m[0]));
+	}
+	return n;
+}
+
+static void
+run_for(struct speed *s, double seconds)
+{
+	uint64_t now = rte_rdtsc(), end = now + seconds * rte_get_tsc_hz();
+	uint64_t busy = 0, moved_total = 0;
+	uint16_t burst = s->l->burst;
+
+	while (now < end && !load_stop) {
+		uint64_t moved = 0, t;
+
+		for (unsigned int i = 0; i < s->ndirs; i++)
+			moved += dir_turn(s, &s->dirs[i], burst);
+		t = rte_rdtsc();
+		if (moved > 0)
+			busy += t - now;
+		moved_total += moved;
+		now = load_turn() ? rte_rdtsc() : t;
+	}
+	s->busy = busy;
+	s->moved = moved_total;
+}
+
+void
+speed_run(struct load *l)
+{
+	struct result *r = l->res;
+	struct speed s = {.l = l, .window = l->window};
+	uint64_t t0;
+
+	if (s.window == 0)
+		s.window = l->ports[0].queue_size * 3 / 4;
+	for (unsigned int i = 0; i < l->nports; i++)
+		s.ndirs += l->ports[i].queues;
+	s.dirs = aligned_alloc(RTE_CACHE_LINE_SIZE, s.ndirs * sizeof(*s.dirs));
+	if (s.dirs == NULL)
+		rte_exit(EXIT_FAILURE, "xvio-load: out of memory\n");
+	memset(s.dirs, 0, s.ndirs * sizeof(*s.dirs));
+	for (unsigned int i = 0, n = 0; i < l->nports; i++) {
+		for (uint16_t q = 0; q < l->ports[i].queues; q++, n++) {
+			s.dirs[n].src = &l->ports[i];
+			s.dirs[n].dst = &l->ports[i ^ 1];
+			s.dirs[n].queue = q;
+		}
+	}
+
+	/* Let it learn addresses and fill its caches, then start from a clean state. */
+	dirs_fill(&s);
+	run_for(&s, l->warmup_s / 2);
+	dirs_drain(&s);
+	dirs_fill(&s);
+	run_for(&s, l->warmup_s / 2);
+	load_ready(l, rte_rdtsc());
+
+	s.reordered = s.corrupt = 0;
+	t0 = rte_rdtsc();
+	run_for(&s, l->seconds);
+	r->seconds = (double)(rte_rdtsc() - t0) / rte_get_tsc_hz();
+	r->received = r->sent = s.moved;
+	r->busy_cycles = s.busy;
+	r->bytes = r->received * (l->size_min + l->size_max) / 2;
+
+	dirs_drain(&s);
+	for (unsigned int i = 0; i < s.ndirs; i++)
+		r->lost += s.dirs[i].sent - s.dirs[i].received;
+	r->sent += r->lost;
+	r->reordered = s.reordered;
+	r->corrupt = s.corrupt;
+	r->ok = r->received > 0 && r->lost + r->reordered + r->corrupt == 0;
+	free(s.dirs);
+}

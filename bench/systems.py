@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The systems under test: each starts with vhost-user ports as a case wants them, with one packet
+thread on CPU 0, and tells the cycles that thread spent and the packets it moved.
+
+A system owns the processes it starts and the directory it is given; stop() ends all of them.
+"""
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+WORKER_CPU = 0
+LOAD_CPU = 1
+MAX_DPDK_PORTS = 32  # RTE_MAX_ETHPORTS of the packaged DPDK
+HZ = os.sysconf("SC_CLK_TCK")
+
+
+class Failed(Exception):
+    """A system or the load program did not do what it was asked; the message says what."""
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def wait_for(what, predicate, process, seconds=20):
+    end = time.monotonic() + seconds
+    while not predicate():
+        if process.poll() is not None:
+            raise Failed(f"{what}: {process.args[0]} ended with status {process.returncode}")
+        if time.monotonic() > end:
+            raise Failed(f"{what}: not within {seconds} s")
+        time.sleep(0.01)
+
+
+class System:
+    name = None
+
+    def __init__(self, build, directory, hugepages):
+        self.build = build
+        self.dir = directory
+        self.hugepages = hugepages
+        self.processes = []
+
+    def unsupported(self, case):
+        """Why this system cannot do the case, or None."""
+        return None
+
+    def start(self, case):
+        raise NotImplementedError
+
+    def socket(self, i):
+        return f"{self.dir}/vm{i}.sock"
+
+    def mark(self):
+        """The counting starts here."""
+        raise NotImplementedError
+
+    def read(self):
+        """Since mark(): dict of cycles (busy), packets, burst (average) and busy (0..1)."""
+        raise NotImplementedError
+
+    def spawn(self, argv, log, **kwargs):
+        with open(f"{self.dir}/{log}", "ab") as out:
+            p = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT,
+                                 preexec_fn=die_with_parent, **kwargs)
+        self.processes.append(p)
+        return p
+
+    def stop(self):
+        for p in reversed(self.processes):
+            if p.poll() is None:
+                p.terminate()
+        for p in reversed(self.processes):
+            try:
+                p.wait(5)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
+        self.processes = []
+
+    def cpu_seconds(self):
+        total = 0
+        for p in self.processes:
+            with open(f"/proc/{p.pid}/stat") as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / HZ
+
+    def log_tail(self):
+        text = ""
+        for name in sorted(os.listdir(self.dir)):
+            if name.endswith(".log"):
+                with open(f"{self.dir}/{name}", errors="replace") as f:
+                    text += f"--- {name}\n" + "".join(f.readlines()[-15:])
+        return text
+
+    def eal_memory(self, mb):
+        if self.hugepages:
+            return ["--in-memory", "-m", str(mb)]
+        return ["--no-huge", "--no-shconf", "-m", str(mb)]
+
+
+class Testpmd(System):
+    """DPDK's own forwarder: no switching at all, the floor of what librte_vhost costs."""
+
+    name = "testpmd"
+
+    def unsupported(self, case):
+        if case.topology == "l2":
+            return "testpmd does not learn addresses"
+        if case.ports > MAX_DPDK_PORTS:
+            return f"a DPDK process has at most {MAX_DPDK_PORTS} ports (RTE_MAX_ETHPORTS)"
+        return None
+
+    def start(self, case):
+        # line-buffered, so that its answers come when they are given
+        argv = ["stdbuf", "-oL", "dpdk-testpmd", "-l", f"{WORKER_CPU},{LOAD_CPU}", "--main-lcore", str(LOAD_CPU),
+                "--no-pci", "--no-telemetry", "--log-level=error"] + self.eal_memory(256)
+        for i in range(case.ports):
+            argv += ["--vdev", f"net_vhost{i},iface={self.socket(i)},queues=1"]
+        argv += ["--", "-i", "--forward-mode=io", "--record-core-cycles", "--record-burst-stats",
+                 "--total-num-mbufs=32768", "--mbcache=512", "--no-lsc-interrupt",
+                 "--disable-link-check"]
+        self.testpmd = self.spawn(argv, "testpmd.log", stdin=subprocess.PIPE, text=True)
+        self.say("start")
+        wait_for("testpmd", lambda: "io packet forwarding - ports" in self.log(), self.testpmd)
+
+    def log(self):
+        with open(f"{self.dir}/testpmd.log", errors="replace") as f:
+            return f.read()
+
+    def say(self, command):
+        self.testpmd.stdin.write(command + "\n")
+        self.testpmd.stdin.flush()
+
+    def stats(self):
+        before = len(self.log())
+        self.say("show fwd stats all")
+        self.at = time.monotonic()
+        wait_for("testpmd statistics", lambda: "CPU cycles/packet" in self.log()[before:],
+                 self.testpmd)
+        return self.log()[before:]
+
+    def mark(self):
+        self.say("clear fwd stats all")
+        self.start_time = time.monotonic()
+
+    def read(self):
+        text = self.stats()
+        m = re.search(r"total cycles=(\d+) / total io packets=(\d+)\) at (\d+) MHz", text)
+        cycles, packets = int(m[1]), int(m[2])
+        # "RX-bursts : 12345 [3% of 0 pkts + 96% of 32 pkts + 1% of others]", one line a port
+        bursts = 0
+        for n, parts in re.findall(r"RX-bursts\s*:\s*(\d+)\s*\[(.*?)\]", text):
+            empty = re.search(r"(\d+)% of 0 pkts", parts)
+            bursts += int(n) * (1 - int(empty[1] if empty else 0) / 100)
+        return {"cycles": cycles, "packets": packets, "burst": packets / bursts if bursts else None,
+                "busy": cycles / ((self.at - self.start_time) * int(m[3]) * 1e6)}
+
+    def stop(self):
+        if self.processes and self.testpmd.poll() is None:
+            try:
+                self.say("quit")
+                self.testpmd.wait(5)
+            except (OSError, subprocess.TimeoutExpired):
+                pass
+        super().stop()
+
+
+class OvsDpdk(System):
+    """Open vSwitch with its userspace datapath, on a private database."""
+
+    name = "ovs-dpdk"
+    binary = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
+    bridge = "xviobench0"  # also the name of a tap in the host while it runs
+
+    def ovs(self, *argv):
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=self.env)
+        if done.returncode != 0:
+            raise Failed(f"{' '.join(argv)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def vsctl(self, *argv):
+        return self.ovs("ovs-vsctl", f"--db=unix:{self.dir}/db.sock", "--timeout=20", *argv)
+
+    def start(self, case):
+        self.env = dict(os.environ, OVS_RUNDIR=self.dir, OVS_LOGDIR=self.dir, OVS_DBDIR=self.dir)
+        self.ovs("ovsdb-tool", "create", f"{self.dir}/conf.db",
+                 "/usr/share/openvswitch/vswitch.ovsschema")
+        db = self.spawn(["ovsdb-server", f"{self.dir}/conf.db",
+                         f"--remote=punix:{self.dir}/db.sock",
+                         f"--unixctl={self.dir}/db.ctl"], "ovsdb.log", env=self.env)
+        wait_for("ovsdb-server", lambda: os.path.exists(f"{self.dir}/db.sock"), db)
+        memory = ["--no-pci", "--no-telemetry"]
+        memory += ["--in-memory"] if self.hugepages else ["--no-huge", "--no-shconf"]
+        self.vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".",
+                   "other_config:dpdk-init=true",
+                   "other_config:dpdk-alloc-mem=1024",
+                   f"other_config:dpdk-extra=\"{' '.join(memory)}\"",
+                   f"other_config:pmd-cpu-mask={1 << WORKER_CPU:#x}")
+        vswitchd = self.spawn([self.binary, f"unix:{self.dir}/db.sock",
+                               f"--unixctl={self.dir}/ovs.ctl"], "vswitchd.log", env=self.env)
+        wait_for("ovs-vswitchd", lambda: os.path.exists(f"{self.dir}/ovs.ctl"), vswitchd)
+        # "secure": nothing is forwarded but by the flows below; "standalone": MAC learning
+        argv = ["add-br", self.bridge, "--", "set", "bridge", self.bridge, "datapath_type=netdev",
+                "fail-mode=" + ("standalone" if case.topology == "l2" else "secure")]
+        for i in range(case.ports):
+            argv += ["--", "add-port", self.bridge, f"vm{i}.sock", "--", "set", "interface",
+                     f"vm{i}.sock", "type=dpdkvhostuser", f"ofport_request={i + 1}"]
+        self.vsctl(*argv)
+        if case.topology == "wire":
+            with open(f"{self.dir}/flows", "w") as f:
+                for i in range(case.ports):
+                    f.write(f"in_port={i + 1},actions=output:{(i ^ 1) + 1}\n")
+            self.ovs("ovs-ofctl", "add-flows", f"unix:{self.dir}/{self.bridge}.mgmt",
+                     f"{self.dir}/flows")
+        wait_for("vhost sockets", lambda: all(os.path.exists(self.socket(i))
+                                              for i in range(case.ports)), vswitchd)
+
+    def appctl(self, *argv):
+        return self.ovs("ovs-appctl", "-t", f"{self.dir}/ovs.ctl", *argv)
+
+    def mark(self):
+        self.appctl("dpif-netdev/pmd-stats-clear")
+
+    def read(self):
+        text = self.appctl("dpif-netdev/pmd-stats-show")
+        pmd = re.search(rf"pmd thread numa_id \d+ core_id {WORKER_CPU}:(.*?)(?=\n\w|\Z)", text, re.S)
+
+        def value(key):
+            return float(re.search(rf"{key}: ([\d.]+)", pmd[1])[1])
+
+        cycles, packets = value("processing cycles"), value("packets received")
+        return {"cycles": cycles, "packets": packets,
+                "burst": value("avg. packets per output batch"),
+                "busy": cycles / max(1, cycles + value("idle cycles"))}
+
+
+class Xvio(System):
+    name = "xvio"
+
+    def program(self, name):
+        for root, _, files in os.walk(self.build):
+            if name in files and os.access(f"{root}/{name}", os.X_OK):
+                return f"{root}/{name}"
+        raise Failed(f"no {name} in {self.build}")
+
+    def start(self, case):
+        self.api = f"{self.dir}/api.sock"
+        self.ctl = self.program("xvioctl")
+        lines = ["workers:", "  - name: w0", f"    cpu: {WORKER_CPU}"]
+        if case.topology == "l2":
+            lines += ["networks:", "  - name: n0"]
+        lines += ["ports:"]
+        for i in range(case.ports):
+            lines += [f"  - name: vm{i}", "    kind: vhost", f"    socket: {self.socket(i)}",
+                      "    mode: server"]
+            if case.topology == "l2":
+                lines += ["    network: n0"]
+        if case.topology == "wire":
+            lines += ["wires:"]
+            for i in range(0, case.ports, 2):
+                lines += [f"  - name: w{i}", f"    ports: [vm{i}, vm{i + 1}]"]
+        with open(f"{self.dir}/host.yaml", "w") as f:
+            f.write("\n".join(lines) + "\n")
+        daemon = self.spawn([self.program("xviod"), "-c", f"{self.dir}/host.yaml", "-s", self.api],
+                            "xviod.log")
+        wait_for("xviod", lambda: os.path.exists(self.api) and
+                 all(os.path.exists(self.socket(i)) for i in range(case.ports)), daemon)
+
+    def worker(self):
+        done = subprocess.run([self.ctl, "-s", self.api, "--json", "worker", "show", "w0"],
+                              capture_output=True, text=True, timeout=10)
+        if done.returncode != 0:
+            raise Failed(done.stderr.strip())
+        return json.loads(done.stdout)
+
+    def mark(self):
+        self.before = self.worker()
+
+    def read(self):
+        after = self.worker()
+
+        def delta(key):
+            return after[key] - self.before[key]
+
+        return {"cycles": delta("cycles_busy"), "packets": delta("packets"),
+                "burst": delta("packets") / max(1, delta("bursts")),
+                "busy": delta("cycles_busy") / max(1, delta("cycles_total"))}
+
+
+SYSTEMS = {cls.name: cls for cls in (Xvio, OvsDpdk, Testpmd)}
+
+
+def installed(name, build):
+    """Why the system cannot run here, or None."""
+    if name == "testpmd" and shutil.which("dpdk-testpmd") is None:
+        return "dpdk-testpmd is not installed (package dpdk-dev)"
+    if name == "ovs-dpdk" and not os.path.exists(OvsDpdk.binary):
+        return "ovs-vswitchd-dpdk is not installed (package openvswitch-switch-dpdk)"
+    return None
