@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "fastpath/worker_state.h"
 
+#define DIRECT_MIN 16 /* packets worth a call of their own; fewer wait for company until the round ends */
 #define KEEP_MS 1000 /* a receiver that takes nothing for so long loses what waits for it */
 
 void xv_packet_drop(struct xv_worker *w, struct rte_mbuf *m, enum xv_drop reason)
@@ -124,6 +125,37 @@ unsigned int xv_output_flush(struct xv_worker *w, struct xv_output *out)
 	for (; unlikely(out->counted < out->n); out->counted++)
 		count(&w->counters[out->pkts[out->counted]->port].held, 1);
 	return total;
+}
+
+static void credit(struct xv_worker *w, const struct xv_output *out, uint16_t in_port, uint16_t n,
+		   uint64_t bytes)
+{
+	struct xv_counters *c = &w->counters[out->port->id];
+
+	count(&w->counters[in_port].forwarded, n);
+	count(&c->tx_packets, n);
+	count(&c->tx_bytes, bytes);
+}
+
+void xv_output_send(struct xv_worker *w, struct xv_output *out, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t in_port = pkts[0]->port, sent, i;
+	enum xv_drop why;
+	uint64_t bytes = 0;
+
+	if (out->n > 0 || n < DIRECT_MIN) {
+		xv_output_put(w, out, pkts, n);
+		return;
+	}
+	for (i = 0; i < n; i++)
+		bytes += pkts[i]->pkt_len;
+	sent = out->port->ops->tx(out->port, out->queue, pkts, n, &why);
+	for (i = sent; unlikely(i < n); i++)
+		bytes -= pkts[i]->pkt_len;
+	credit(w, out, in_port, sent, bytes);
+	/* What is left waits, and hears why at the end of the round. */
+	if (unlikely(sent < n))
+		xv_output_put(w, out, &pkts[sent], (uint16_t)(n - sent));
 }
 
 void xv_output_put(struct xv_worker *w, struct xv_output *out, struct rte_mbuf **pkts, uint16_t n)

@@ -136,7 +136,7 @@ void xv_pipeline_output(struct xv_worker *w, struct xv_port *out, const struct x
 	if (likely((requests & XV_PACKET_OFFLOAD) == 0 && binding->tx_limit == NULL &&
 		   queue != XV_QUEUE_BY_FLOW &&
 		   atomic_load_explicit(&out->mtu, memory_order_relaxed) == 0)) {
-		xv_output_put(w, xv_output_get(w, out, queue), pkts, n);
+		xv_output_send(w, xv_output_get(w, out, queue), pkts, n);
 		return;
 	}
 	for (i = 0; i < n; i++)

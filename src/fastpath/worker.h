@@ -34,7 +34,7 @@ struct xv_worker_stats {
 /* control. Start a thread (pinned to cpu, or -1). manual (tests): no thread, see run_once. */
 int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **worker,
 		     struct xv_err *err);
-/* control. Stop and free; must poll no queue. What it holds for slow receivers gets 50 ms to leave, then
+/* control. Stop and free; must poll no queue. What it holds for slow receivers gets 200 ms to leave, then
  * it is dropped. Its counters live on in the ledger. Accepts NULL. */
 void xv_worker_destroy(struct xv_worker *worker);
 const char *xv_worker_name(const struct xv_worker *worker);

@@ -188,7 +188,7 @@ void xv_worker_destroy(struct xv_worker *w)
 	if (w == NULL)
 		return;
 	if (!w->manual) {
-		xv_worker_drain(w, NULL, 50);
+		xv_worker_drain(w, NULL, 200);
 		atomic_store(&w->stop, true);
 		wake(w);
 		pthread_join(w->thread, NULL);

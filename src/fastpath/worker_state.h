@@ -138,6 +138,9 @@ void xv_bridge_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bi
 
 /* output.c. The output of a port's transmit queue in this worker. */
 struct xv_output *xv_output_get(struct xv_worker *w, struct xv_port *port, uint16_t queue);
+/* n packets (n <= XV_BURST) that came in by one port: sent now if they are enough, else collected. */
+void xv_output_send(struct xv_worker *w, struct xv_output *out, struct rte_mbuf **pkts, uint16_t n);
+/* Collect packets, from whatever ports. */
 void xv_output_put(struct xv_worker *w, struct xv_output *out, struct rte_mbuf **pkts, uint16_t n);
 /* Send what can be sent now; returns packets sent. */
 unsigned int xv_output_flush(struct xv_worker *w, struct xv_output *out);
