@@ -190,9 +190,13 @@ static uint16_t tx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts,
 	enum xv_vring_reject reject;
 	uint16_t sent;
 
-	*why = XV_DROP_TX_DOWN;
-	if (vq == NULL)
+	if (vq == NULL) {
+		/* Stopped for a moment (its dirty log or memory changes), or for good: then on_changed() knows. */
+		*why = queue < atomic_load_explicit(&port->tx_queues, memory_order_relaxed)
+			       ? XV_DROP_TX_FULL
+			       : XV_DROP_TX_DOWN;
 		return 0;
+	}
 	rte_spinlock_lock(&vq->lock); /* other workers may send to this guest queue too */
 	sent = vq->send(vq, pkts, n, &reject);
 	rte_spinlock_unlock(&vq->lock);
