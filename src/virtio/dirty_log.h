@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The dirty log of a migrating guest (vhost-user: VHOST_USER_SET_LOG_BASE, VHOST_F_LOG_ALL): one bit per
- * 4 KiB page of guest physical memory, shared with the front end, which clears bits concurrently.
- * Control thread maps and frees (rings stopped); workers mark after they wrote guest memory.
+ * The dirty log of a migrating guest (vhost-user: VHOST_USER_SET_LOG_BASE, VHOST_F_LOG_ALL): one
+ * bit per 4 KiB page of guest physical memory, shared with the front end, which clears bits
+ * concurrently. Control thread maps and frees (rings stopped); workers mark after they wrote guest
+ * memory.
  */
 #pragma once
 
@@ -23,13 +24,15 @@ struct xv_dirty_log {
 	_Atomic bool broken; /* the file shrank */
 };
 
-/* control. fd not consumed. size/offset as in the message; checked against the file. 0 or -errno. */
+/* control. fd not consumed. size/offset as in the message; checked against the file. 0 or -errno.
+ */
 int xv_dirty_log_create(int fd, uint64_t size, uint64_t offset, struct xv_dirty_log **log,
 			struct xv_err *err);
 /* control, no worker left. Accepts NULL. */
 void xv_dirty_log_destroy(struct xv_dirty_log *log);
 
-/* worker. [gpa, gpa + len) was written. Pages beyond the log are ignored: the front end sized it. */
+/* worker. [gpa, gpa + len) was written. Pages beyond the log are ignored: the front end sized it.
+ */
 static inline void xv_dirty_log_mark(struct xv_dirty_log *log, uint64_t gpa, uint64_t len)
 {
 	uint64_t page, last;

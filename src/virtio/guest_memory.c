@@ -15,8 +15,8 @@
 
 /*
  * What the SIGBUS handler looks at. It may run on any thread at any time, so a slot is filled start
- * last and emptied start first; the handler reads start, the rest, then start again. The slot of the
- * mapping that faulted cannot change meanwhile: whoever accesses a mapping keeps it alive.
+ * last and emptied start first; the handler reads start, the rest, then start again. The slot of
+ * the mapping that faulted cannot change meanwhile: whoever accesses a mapping keeps it alive.
  */
 #define MAX_WATCHES 16384
 static struct watch {
@@ -37,13 +37,15 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	for (i = 0; i < n && info->si_code > 0; i++) {
 		uintptr_t start = atomic_load_explicit(&watches[i].start, memory_order_acquire);
 		uintptr_t end = atomic_load_explicit(&watches[i].end, memory_order_acquire);
-		_Atomic bool *broken = atomic_load_explicit(&watches[i].broken, memory_order_acquire);
+		_Atomic bool *broken =
+			atomic_load_explicit(&watches[i].broken, memory_order_acquire);
 
 		if (start == 0 || addr < start || addr >= end ||
 		    atomic_load_explicit(&watches[i].start, memory_order_relaxed) != start)
 			continue;
 		if (mmap((void *)start, end - start, PROT_READ | PROT_WRITE,
-			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			 0) == MAP_FAILED)
 			break;
 		atomic_store(broken, true);
 		if (write(atomic_load(&broken_fd), &one, sizeof(one)) < 0)
@@ -101,8 +103,8 @@ static void unwatch(int slot)
 }
 
 /*
- * The page size of the file, or 0: it lives on a file system where a page fault can wait for another
- * machine or for a process, perhaps for ever, and a packet worker with it.
+ * The page size of the file, or 0: it lives on a file system where a page fault can wait for
+ * another machine or for a process, perhaps for ever, and a packet worker with it.
  */
 static uint64_t file_page_size(int fd)
 {
@@ -136,21 +138,24 @@ int xv_file_map(struct xv_file_map *map, const char *what, int fd, uint64_t offs
 	if (size == 0)
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "%s is empty", what);
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "%s is not a file that can be mapped", what);
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+				  "%s is not a file that can be mapped", what);
 	if (offset > (uint64_t)st.st_size || size > (uint64_t)st.st_size - offset)
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
-				  "%s (%#llx bytes at %#llx) is larger than its file (%#llx bytes)", what,
-				  (unsigned long long)size, (unsigned long long)offset,
+				  "%s (%#llx bytes at %#llx) is larger than its file (%#llx bytes)",
+				  what, (unsigned long long)size, (unsigned long long)offset,
 				  (unsigned long long)st.st_size);
 	page = file_page_size(fd);
 	if (page == 0)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
-				  "%s is on a network or user-space file system, which could stall us", what);
+		return xv_err_set(
+			err, -EINVAL, XV_ERR_DEVICE,
+			"%s is on a network or user-space file system, which could stall us", what);
 
 	/* The sum is at most the file's size, an off_t: rounding it up does not wrap. */
 	start = offset & ~(page - 1);
 	len = ((offset + size + page - 1) & ~(page - 1)) - start;
-	map->map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
+	map->map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+			(off_t)start);
 	if (map->map == MAP_FAILED)
 		return xv_err_set(err, -errno, XV_ERR_DEVICE, "%s cannot be mapped: %s", what,
 				  strerror(errno));

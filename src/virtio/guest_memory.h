@@ -23,24 +23,24 @@
 
 /* A piece of a front end's file in our address space. */
 struct xv_file_map {
-	uint8_t *at;	/* our address of the first byte asked for */
-	void *map;	/* what was mapped: whole pages (of the file's page size) around that */
+	uint8_t *at; /* our address of the first byte asked for */
+	void *map;   /* what was mapped: whole pages (of the file's page size) around that */
 	size_t map_len;
-	int watch;	/* slot of the SIGBUS handler */
+	int watch; /* slot of the SIGBUS handler */
 };
 
 struct xv_region {
-	uint64_t gpa;	/* guest physical address of the first byte */
-	uint64_t size;	/* bytes; gpa + size does not wrap */
-	uint64_t uva;	/* front end's virtual address (rings are given in these) */
-	uint8_t *hva;	/* our address of the first byte */
+	uint64_t gpa;  /* guest physical address of the first byte */
+	uint64_t size; /* bytes; gpa + size does not wrap */
+	uint64_t uva;  /* front end's virtual address (rings are given in these) */
+	uint8_t *hva;  /* our address of the first byte */
 	struct xv_file_map file;
 };
 
 struct xv_guest_memory {
 	unsigned int n;
 	struct xv_region regions[XV_MAX_REGIONS]; /* sorted by gpa, not overlapping */
-	_Atomic bool broken;	/* a file shrank underneath: contents are zero from now on */
+	_Atomic bool broken; /* a file shrank underneath: contents are zero from now on */
 };
 
 /* control. An empty table. 0 or -ENOMEM. */
@@ -48,8 +48,8 @@ int xv_guest_memory_create(struct xv_guest_memory **mem);
 /* control, no reader left. Unmaps and frees; accepts NULL. */
 void xv_guest_memory_destroy(struct xv_guest_memory *mem);
 /*
- * control. Map fd (not consumed) at file offset `offset` as a region. -EINVAL with a sentence: empty, wraps,
- * overlaps, beyond the end of the file, not a mappable file, table full.
+ * control. Map fd (not consumed) at file offset `offset` as a region. -EINVAL with a sentence:
+ * empty, wraps, overlaps, beyond the end of the file, not a mappable file, table full.
  */
 int xv_guest_memory_add(struct xv_guest_memory *mem, uint64_t gpa, uint64_t size, uint64_t uva,
 			int fd, uint64_t offset, struct xv_err *err);
@@ -60,7 +60,8 @@ int xv_guest_memory_del(struct xv_guest_memory *mem, uint64_t gpa, uint64_t size
 const struct xv_region *xv_guest_memory_lookup(const struct xv_guest_memory *mem, uint64_t gpa);
 
 /* Our address of [gpa, gpa + len) if it lies in one region, else NULL. len > 0. Any thread. */
-static inline void *xv_guest_memory_at(const struct xv_guest_memory *mem, uint64_t gpa, uint64_t len)
+static inline void *xv_guest_memory_at(const struct xv_guest_memory *mem, uint64_t gpa,
+				       uint64_t len)
 {
 	const struct xv_region *r = xv_guest_memory_lookup(mem, gpa);
 
@@ -77,9 +78,9 @@ void *xv_guest_memory_at_uva(const struct xv_guest_memory *mem, uint64_t uva, ui
 			     uint64_t *gpa);
 
 /*
- * control. Map [offset, offset + size) of a front end's file, shared and writable; fd is not consumed.
- * -EINVAL etc. with a sentence that starts with `what`: not a file, on a file system that can stall
- * us, or shorter than that. When the file shrinks later, *broken is set.
+ * control. Map [offset, offset + size) of a front end's file, shared and writable; fd is not
+ * consumed. -EINVAL etc. with a sentence that starts with `what`: not a file, on a file system that
+ * can stall us, or shorter than that. When the file shrinks later, *broken is set.
  */
 int xv_file_map(struct xv_file_map *map, const char *what, int fd, uint64_t offset, uint64_t size,
 		_Atomic bool *broken, struct xv_err *err);

@@ -12,12 +12,13 @@
 #define PART_ALIGN 64 /* as the other back ends have it */
 
 /*
- * The area is read after this process has died, by another one: what counts is the order in which the
- * stores were made, so the compiler must keep it and the CPU need not.
+ * The area is read after this process has died, by another one: what counts is the order in which
+ * the stores were made, so the compiler must keep it and the CPU need not.
  */
 #define ordered() atomic_signal_fence(memory_order_seq_cst)
 
-_Static_assert(sizeof(struct xv_inflight_desc_split) == 16 && sizeof(struct xv_inflight_split) == 16 &&
+_Static_assert(sizeof(struct xv_inflight_desc_split) == 16 &&
+		       sizeof(struct xv_inflight_split) == 16 &&
 		       sizeof(struct xv_inflight_desc_packed) == 32 &&
 		       sizeof(struct xv_inflight_packed) == 32,
 	       "the layout is fixed by the specification");
@@ -41,10 +42,12 @@ int xv_inflight_area_open(int fd, uint64_t mmap_size, uint64_t mmap_offset, uint
 	unsigned int i;
 	int rc;
 
-	if (num_queues == 0 || queue_size == 0 || mmap_size / part < num_queues || mmap_offset % 8 != 0)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
-				  "in-flight log of %llu bytes does not fit %u queues of %u descriptors",
-				  (unsigned long long)mmap_size, num_queues, queue_size);
+	if (num_queues == 0 || queue_size == 0 || mmap_size / part < num_queues ||
+	    mmap_offset % 8 != 0)
+		return xv_err_set(
+			err, -EINVAL, XV_ERR_DEVICE,
+			"in-flight log of %llu bytes does not fit %u queues of %u descriptors",
+			(unsigned long long)mmap_size, num_queues, queue_size);
 	a = calloc(1, sizeof(*a) + num_queues * sizeof(a->queues[0]));
 	if (a == NULL)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
@@ -94,7 +97,8 @@ int xv_inflight_area_create(uint16_t num_queues, uint16_t queue_size, bool packe
 	*fd = memfd_create("xvio-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (*fd < 0 || ftruncate(*fd, (off_t)size) != 0 ||
 	    fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-		rc = xv_err_set(err, -errno, XV_ERR_RESOURCE, "no in-flight log: %s", strerror(errno));
+		rc = xv_err_set(err, -errno, XV_ERR_RESOURCE, "no in-flight log: %s",
+				strerror(errno));
 		goto fail;
 	}
 	rc = xv_inflight_area_open(*fd, size, 0, num_queues, queue_size, packed, area, err);
@@ -119,7 +123,8 @@ void xv_inflight_area_destroy(struct xv_inflight_area *area)
 
 /* Split rings. */
 
-/* The descriptors of the last batch were given back, but the crash came before they were crossed out. */
+/* The descriptors of the last batch were given back, but the crash came before they were crossed
+ * out. */
 static void finish_batch_split(struct xv_inflight *inflight, uint16_t used_idx)
 {
 	struct xv_inflight_split *area = inflight->split;
@@ -154,8 +159,8 @@ int xv_inflight_start_split(struct xv_inflight *inflight, const struct vring_ava
 		return 0;
 	}
 	if (area->version != XV_INFLIGHT_VERSION)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "in-flight log of unknown version %u",
-				  area->version);
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+				  "in-flight log of unknown version %u", area->version);
 	finish_batch_split(inflight, used_idx);
 	for (i = 0; i < inflight->desc_num; i++) {
 		if (area->desc[i].inflight == 0)
@@ -257,16 +262,18 @@ int xv_inflight_start_packed(struct xv_inflight *inflight, const struct vring_pa
 		return 0;
 	}
 	if (area->version != XV_INFLIGHT_VERSION)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "in-flight log of unknown version %u",
-				  area->version);
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+				  "in-flight log of unknown version %u", area->version);
 	old = *(volatile uint16_t *)&area->old_used_idx;
 	now = *(volatile uint16_t *)&area->used_idx;
 	old_wrap = area->old_used_wrap_counter != 0;
 	now_wrap = area->used_wrap_counter != 0;
 	free_head = *(volatile uint16_t *)&area->old_free_head;
 	if (old >= size || now >= size)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "in-flight log does not fit the ring");
-	/* The last batch was under way. It counts if the guest can have seen it, else it never was. */
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+				  "in-flight log does not fit the ring");
+	/* The last batch was under way. It counts if the guest can have seen it, else it never was.
+	 */
 	if ((old != now || old_wrap != now_wrap) && !desc_is_avail(&ring[old], old_wrap)) {
 		old = now;
 		old_wrap = now_wrap;
@@ -296,7 +303,8 @@ uint16_t xv_inflight_take_packed(struct xv_inflight *inflight, const struct vrin
 	struct xv_inflight_desc_packed *h;
 
 	if (num == 0 || num > inflight->free_num)
-		return inflight->desc_num; /* cannot happen: there are as many entries as descriptors */
+		return inflight
+			->desc_num; /* cannot happen: there are as many entries as descriptors */
 	h = &area->desc[head];
 	h->num = 0;
 	h->counter = inflight->counter++;

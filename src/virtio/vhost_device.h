@@ -29,7 +29,7 @@ struct xv_vhost_ring {
 	uint16_t size;
 	bool has_addr;
 	bool enabled;
-	bool started;	/* by SET_VRING_KICK, until GET_VRING_BASE */
+	bool started; /* by SET_VRING_KICK, until GET_VRING_BASE */
 	/* Where the stopped ring stands. rebased: as SET_VRING_BASE said, not where we left it. */
 	uint16_t avail_idx, used_idx;
 	bool avail_wrap, used_wrap;
@@ -49,7 +49,7 @@ struct xv_vhost_message {
 
 struct xv_vhost {
 	LIST_ENTRY(xv_vhost) link;
-	char *name;	/* for log lines: "vhost vm1" */
+	char *name; /* for log lines: "vhost vm1" */
 	struct event_base *base;
 	struct xv_vhost_events events;
 	void *arg;
@@ -76,7 +76,8 @@ struct xv_vhost {
 	struct xv_guest_memory *mem; /* NULL until the first region */
 	struct xv_dirty_log *log;
 	struct xv_inflight_area *inflight;
-	int log_fd, backend_fd; /* kept, never used: nothing that we would say there is negotiated */
+	int log_fd,
+		backend_fd; /* kept, never used: nothing that we would say there is negotiated */
 
 	uint64_t connects, disconnects, broken_total, bad_headers;
 	bool is_broken, changed;
@@ -94,7 +95,8 @@ struct xv_vhost {
 void xv_vhost_break(struct xv_vhost *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* vhost_request.c */
-/* v->msg is complete: act on it and reply. May break the device. Does not close descriptors left in it. */
+/* v->msg is complete: act on it and reply. May break the device. Does not close descriptors left in
+ * it. */
 void xv_vhost_handle(struct xv_vhost *v);
 /* Forget everything that the front end said and handed over; all rings are stopped. */
 void xv_vhost_reset(struct xv_vhost *v);
@@ -104,9 +106,9 @@ uint64_t xv_vhost_offered(const struct xv_vhost *v);
 /* All rings of [first, end) that workers see are taken from them, with one grace period. */
 void xv_vhost_rings_stop(struct xv_vhost *v, unsigned int first, unsigned int end);
 /*
- * Those of [first, end) that are ready go (back) to the workers. A ring that is ready but whose addresses
- * or size are impossible stays stopped, and is an error (-EINVAL and a sentence) unless `lenient`: guest
- * memory is being changed piece by piece.
+ * Those of [first, end) that are ready go (back) to the workers. A ring that is ready but whose
+ * addresses or size are impossible stays stopped, and is an error (-EINVAL and a sentence) unless
+ * `lenient`: guest memory is being changed piece by piece.
  */
 int xv_vhost_rings_start(struct xv_vhost *v, unsigned int first, unsigned int end, bool lenient,
 			 struct xv_err *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vhost-user wire format, as far as a network device needs it. Numbers and layouts are those of the
- * vhost-user specification (QEMU, docs/interop/vhost-user); byte order is the host's.
+ * The vhost-user wire format, as far as a network device needs it. Numbers and layouts are those of
+ * the vhost-user specification (QEMU, docs/interop/vhost-user); byte order is the host's.
  */
 #pragma once
 
@@ -41,19 +41,19 @@ enum xv_vhost_request {
 };
 
 enum xv_vhost_protocol_feature { /* bit numbers */
-	XV_VHOST_PROTOCOL_MQ = 0,
-	XV_VHOST_PROTOCOL_LOG_SHMFD = 1,
-	XV_VHOST_PROTOCOL_RARP = 2,
-	XV_VHOST_PROTOCOL_REPLY_ACK = 3,
-	XV_VHOST_PROTOCOL_NET_MTU = 4,
-	XV_VHOST_PROTOCOL_BACKEND_REQ = 5,
-	XV_VHOST_PROTOCOL_INFLIGHT_SHMFD = 12,
-	XV_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS = 15,
-	XV_VHOST_PROTOCOL_STATUS = 16,
+				 XV_VHOST_PROTOCOL_MQ = 0,
+				 XV_VHOST_PROTOCOL_LOG_SHMFD = 1,
+				 XV_VHOST_PROTOCOL_RARP = 2,
+				 XV_VHOST_PROTOCOL_REPLY_ACK = 3,
+				 XV_VHOST_PROTOCOL_NET_MTU = 4,
+				 XV_VHOST_PROTOCOL_BACKEND_REQ = 5,
+				 XV_VHOST_PROTOCOL_INFLIGHT_SHMFD = 12,
+				 XV_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS = 15,
+				 XV_VHOST_PROTOCOL_STATUS = 16,
 };
 
 /* Feature bits of the protocol itself, among those of virtio. */
-#define XV_VHOST_F_LOG_ALL 26
+#define XV_VHOST_F_LOG_ALL           26
 #define XV_VHOST_F_PROTOCOL_FEATURES 30
 
 struct xv_vhost_header {
@@ -61,10 +61,10 @@ struct xv_vhost_header {
 	uint32_t flags;
 	uint32_t size; /* of the payload */
 };
-#define XV_VHOST_VERSION 0x1u
+#define XV_VHOST_VERSION      0x1u
 #define XV_VHOST_VERSION_MASK 0x3u
-#define XV_VHOST_REPLY 0x4u
-#define XV_VHOST_NEED_REPLY 0x8u
+#define XV_VHOST_REPLY        0x4u
+#define XV_VHOST_NEED_REPLY   0x8u
 
 struct xv_vhost_vring_state {
 	uint32_t index;
@@ -83,7 +83,7 @@ struct xv_vhost_vring_addr {
 
 /* SET_VRING_KICK, CALL and ERR. */
 #define XV_VHOST_VRING_INDEX_MASK 0xffu
-#define XV_VHOST_VRING_NO_FD 0x100u
+#define XV_VHOST_VRING_NO_FD      0x100u
 
 struct xv_vhost_memory_region {
 	uint64_t gpa;
@@ -119,7 +119,7 @@ struct xv_vhost_inflight {
 #define XV_VHOST_INFLIGHT_MIN 20
 
 #define XV_VHOST_MAX_PAYLOAD 4096 /* larger than any message of the specification */
-#define XV_VHOST_MAX_FDS (XV_VHOST_TABLE_REGIONS + 1) /* one too many is noticed */
+#define XV_VHOST_MAX_FDS     (XV_VHOST_TABLE_REGIONS + 1) /* one too many is noticed */
 
 union xv_vhost_payload {
 	uint64_t u64;

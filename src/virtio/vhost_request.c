@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The messages of a vhost-user front end. One table says for each what it must look like; a handler may
- * rely on that, and on nothing else.
+ * The messages of a vhost-user front end. One table says for each what it must look like; a handler
+ * may rely on that, and on nothing else.
  *
- * What a handler returns: 0 = done; -EOPNOTSUPP = refused, the connection is fine if the front end asked
- * to be told; any other -errno = the front end broke the rules, which ends the connection. Each
- * error comes with a sentence.
+ * What a handler returns: 0 = done; -EOPNOTSUPP = refused, the connection is fine if the front end
+ * asked to be told; any other -errno = the front end broke the rules, which ends the connection.
+ * Each error comes with a sentence.
  */
 #include "virtio/vhost_device.h"
 
@@ -32,8 +32,8 @@
 	 XV_BIT(XV_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS) | XV_BIT(XV_VHOST_PROTOCOL_STATUS))
 
 /*
- * CTRL_VQ, STATUS, MQ and GUEST_ANNOUNCE are the front end's work; it wants to see that the device does not
- * mind. GUEST_*: a guest may accept such frames; they are made only for those that do.
+ * CTRL_VQ, STATUS, MQ and GUEST_ANNOUNCE are the front end's work; it wants to see that the device
+ * does not mind. GUEST_*: a guest may accept such frames; they are made only for those that do.
  */
 #define BASE_FEATURES                                                                              \
 	(XV_BIT(VIRTIO_F_VERSION_1) | XV_BIT(VIRTIO_F_RING_PACKED) | XV_BIT(VIRTIO_F_IN_ORDER) |   \
@@ -127,8 +127,8 @@ static int set_features(struct xv_vhost *v, struct xv_vhost_message *msg, struct
 	unsigned int i;
 
 	if (unknown != 0)
-		return xv_err_set(err, -EOPNOTSUPP, XV_ERR_DEVICE, "features %#llx were not offered",
-				  (unsigned long long)unknown);
+		return xv_err_set(err, -EOPNOTSUPP, XV_ERR_DEVICE,
+				  "features %#llx were not offered", (unsigned long long)unknown);
 	if (change == 0)
 		return 0; /* front ends with several queue pairs say it for each */
 	if ((change & ~XV_BIT(XV_VHOST_F_LOG_ALL)) != 0)
@@ -140,7 +140,8 @@ static int set_features(struct xv_vhost *v, struct xv_vhost_message *msg, struct
 	stop_all(v);
 	v->features = features;
 	/* The log and the protocol are matters of this connection; the rest the guest remembers. */
-	v->pinned |= features & ~(XV_BIT(XV_VHOST_F_LOG_ALL) | XV_BIT(XV_VHOST_F_PROTOCOL_FEATURES));
+	v->pinned |=
+		features & ~(XV_BIT(XV_VHOST_F_LOG_ALL) | XV_BIT(XV_VHOST_F_PROTOCOL_FEATURES));
 	v->changed = true;
 	if ((features & XV_BIT(XV_VHOST_F_PROTOCOL_FEATURES)) == 0)
 		for (i = 0; i < v->n_rings; i++)
@@ -186,8 +187,8 @@ static int set_status(struct xv_vhost *v, struct xv_vhost_message *msg, struct x
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "status is %#llx",
 				  (unsigned long long)msg->payload.u64);
 	/*
-	 * 0 = the device is reset. The positions of the rings are kept: QEMU 7.2 says this before it asks
-	 * for them, and migrates with what it gets.
+	 * 0 = the device is reset. The positions of the rings are kept: QEMU 7.2 says this before
+	 * it asks for them, and migrates with what it gets.
 	 */
 	if (msg->payload.u64 == 0)
 		halt_rings(v);
@@ -214,12 +215,13 @@ static int set_mem_table(struct xv_vhost *v, struct xv_vhost_message *msg, struc
 	int rc;
 
 	if (n > XV_VHOST_TABLE_REGIONS ||
-	    msg->header.size != offsetof(struct xv_vhost_memory, regions) + n * sizeof(table->regions[0]))
+	    msg->header.size !=
+		    offsetof(struct xv_vhost_memory, regions) + n * sizeof(table->regions[0]))
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "%u regions in %u bytes", n,
 				  msg->header.size);
 	if (msg->n_fds != n)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "%u regions with %u file descriptors", n,
-				  msg->n_fds);
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+				  "%u regions with %u file descriptors", n, msg->n_fds);
 	if (xv_guest_memory_create(&mem) != 0)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 	for (i = 0; i < n; i++) {
@@ -263,7 +265,8 @@ static int rem_mem_reg(struct xv_vhost *v, struct xv_vhost_message *msg, struct 
 
 	stop_all(v);
 	if (v->mem == NULL || xv_guest_memory_del(v->mem, r->gpa, r->size, r->uva) != 0)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "there is no memory region at %#llx to remove",
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+				  "there is no memory region at %#llx to remove",
 				  (unsigned long long)r->gpa);
 	return xv_vhost_rings_start(v, 0, v->n_rings, true, err);
 }
@@ -277,7 +280,8 @@ static int set_log_base(struct xv_vhost *v, struct xv_vhost_message *msg, struct
 	struct xv_dirty_log *log, *old = v->log;
 	int rc;
 
-	rc = xv_dirty_log_create(msg->fds[0], msg->payload.log.size, msg->payload.log.offset, &log, err);
+	rc = xv_dirty_log_create(msg->fds[0], msg->payload.log.size, msg->payload.log.offset, &log,
+				 err);
 	if (rc != 0)
 		return rc;
 	stop_all(v);
@@ -322,8 +326,8 @@ static int get_inflight_fd(struct xv_vhost *v, struct xv_vhost_message *msg, str
 	rc = check_inflight(v, i, err);
 	if (rc == 0)
 		rc = xv_inflight_area_create(i->num_queues, i->queue_size,
-					     (v->features & XV_BIT(VIRTIO_F_RING_PACKED)) != 0, &area,
-					     &msg->reply_fd, err);
+					     (v->features & XV_BIT(VIRTIO_F_RING_PACKED)) != 0,
+					     &area, &msg->reply_fd, err);
 	if (rc != 0)
 		return rc;
 	i->mmap_size = area->mmap_size;
@@ -340,9 +344,9 @@ static int set_inflight_fd(struct xv_vhost *v, struct xv_vhost_message *msg, str
 
 	rc = check_inflight(v, i, err);
 	if (rc == 0)
-		rc = xv_inflight_area_open(msg->fds[0], i->mmap_size, i->mmap_offset, i->num_queues,
-					   i->queue_size,
-					   (v->features & XV_BIT(VIRTIO_F_RING_PACKED)) != 0, &area, err);
+		rc = xv_inflight_area_open(
+			msg->fds[0], i->mmap_size, i->mmap_offset, i->num_queues, i->queue_size,
+			(v->features & XV_BIT(VIRTIO_F_RING_PACKED)) != 0, &area, err);
 	return rc != 0 ? rc : set_inflight(v, area, err);
 }
 
@@ -361,8 +365,9 @@ static int set_vring_num(struct xv_vhost *v, struct xv_vhost_message *msg, struc
 	struct xv_vhost_ring *r = &v->rings[state->index];
 
 	if (state->num == 0 || state->num > XV_VRING_MAX_SIZE)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "ring %u: size %u is not within 1..%u",
-				  state->index, state->num, XV_VRING_MAX_SIZE);
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+				  "ring %u: size %u is not within 1..%u", state->index, state->num,
+				  XV_VRING_MAX_SIZE);
 	if (r->size == state->num)
 		return 0;
 	xv_vhost_rings_stop(v, state->index, state->index + 1);
@@ -387,16 +392,17 @@ static int set_vring_base(struct xv_vhost *v, struct xv_vhost_message *msg, stru
 	struct xv_vhost_ring *r = &v->rings[state->index];
 
 	if ((v->features & XV_BIT(VIRTIO_F_RING_PACKED)) == 0 && state->num > UINT16_MAX)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "ring %u: base %#x is beyond 16 bits",
-				  state->index, state->num);
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+				  "ring %u: base %#x is beyond 16 bits", state->index, state->num);
 	xv_vhost_rings_stop(v, state->index, state->index + 1);
 	r->rebased = true;
 	if ((v->features & XV_BIT(VIRTIO_F_RING_PACKED)) == 0) {
 		r->avail_idx = r->used_idx = (uint16_t)state->num;
 	} else {
 		/*
-		 * Position and wrap counter for what is available in the lower half, for what is used in the
-		 * upper; DPDK's drivers leave the upper empty: nothing is in flight, both are the same.
+		 * Position and wrap counter for what is available in the lower half, for what is
+		 * used in the upper; DPDK's drivers leave the upper empty: nothing is in flight,
+		 * both are the same.
 		 */
 		uint16_t avail = (uint16_t)state->num, used = (uint16_t)(state->num >> 16);
 
@@ -425,7 +431,8 @@ static int get_vring_base(struct xv_vhost *v, struct xv_vhost_message *msg, stru
 	return 0;
 }
 
-/* Writing to an eventfd wakes and does no more; writing to whatever else it is may block, or worse. */
+/* Writing to an eventfd wakes and does no more; writing to whatever else it is may block, or worse.
+ */
 static bool is_eventfd(int fd)
 {
 	char path[32], target[32];
@@ -439,7 +446,8 @@ static bool is_eventfd(int fd)
 	return strcmp(target, "anon_inode:[eventfd]") == 0;
 }
 
-/* The eventfd (-1 with the "no descriptor" mark) of SET_VRING_KICK, CALL, ERR; it is the caller's. */
+/* The eventfd (-1 with the "no descriptor" mark) of SET_VRING_KICK, CALL, ERR; it is the caller's.
+ */
 static int take_eventfd(struct xv_vhost_message *msg, uint32_t index, int *fd, struct xv_err *err)
 {
 	bool none = (msg->payload.u64 & XV_VHOST_VRING_NO_FD) != 0;
@@ -484,14 +492,14 @@ static int set_vring_call(struct xv_vhost *v, struct xv_vhost_message *msg, stru
 		return rc;
 	if (fd >= 0 && r->call_fd >= 0) {
 		/*
-		 * Guests mask and unmask interrupts at any time, and front ends do it by this message. The
-		 * number stays, the file behind it changes: no need to stop the ring.
+		 * Guests mask and unmask interrupts at any time, and front ends do it by this
+		 * message. The number stays, the file behind it changes: no need to stop the ring.
 		 */
 		rc = dup3(fd, r->call_fd, O_CLOEXEC) < 0 ? -errno : 0;
 		close_fd(&fd);
 		if (rc != 0)
-			return xv_err_set(err, rc, XV_ERR_RESOURCE, "ring %u: call eventfd: %s", index,
-					  strerror(-rc));
+			return xv_err_set(err, rc, XV_ERR_RESOURCE, "ring %u: call eventfd: %s",
+					  index, strerror(-rc));
 		return 0;
 	}
 	xv_vhost_rings_stop(v, index, index + 1);
@@ -544,7 +552,8 @@ static int net_set_mtu(struct xv_vhost *v, struct xv_vhost_message *msg, struct 
 
 	if (mtu < MIN_MTU || mtu > UINT16_MAX || (v->mtu_limit != 0 && mtu > v->mtu_limit)) {
 		if ((msg->header.flags & XV_VHOST_NEED_REPLY) == 0) {
-			/* It cannot be told, but it did nothing wrong: frames are checked anyway. */
+			/* It cannot be told, but it did nothing wrong: frames are checked anyway.
+			 */
 			XV_LOG_LIMITED(XV_LOG_WARNING, v->name, "MTU %llu ignored, the limit is %u",
 				       (unsigned long long)mtu, v->mtu_limit);
 			return 0;
@@ -621,10 +630,15 @@ void xv_vhost_reset(struct xv_vhost *v)
  * All of them
  */
 
-enum names_ring { NO_RING, RING_U32 /* first word of the payload */, RING_U8 /* lowest byte of the u64 */ };
+enum names_ring {
+	NO_RING,
+	RING_U32, /* first word of the payload */
+	RING_U8,  /* lowest byte of the u64 */
+};
 #define ANY -1
 
 /* Sizes are in bytes. reply: 0 = none of its own. */
+/* clang-format off */
 static const struct request {
 	const char *name;
 	int (*handle)(struct xv_vhost *v, struct xv_vhost_message *msg, struct xv_err *err);
@@ -676,6 +690,7 @@ static const struct request {
 	REQUEST(GET_STATUS, get_status, 0, 0, 0, 0, NO_RING, XV_VHOST_PROTOCOL_STATUS, 8),
 #undef REQUEST
 };
+/* clang-format on */
 
 static int check(const struct xv_vhost *v, const struct request *r, struct xv_err *err)
 {
@@ -685,11 +700,13 @@ static int check(const struct xv_vhost *v, const struct request *r, struct xv_er
 	if (r->handle == NULL)
 		return xv_err_set(err, -EOPNOTSUPP, XV_ERR_METHOD, "%u", msg->header.request);
 	if (msg->header.size < r->min_size || msg->header.size > r->max_size)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "payload is %u bytes", msg->header.size);
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "payload is %u bytes",
+				  msg->header.size);
 	if (msg->n_fds < r->min_fds || msg->n_fds > r->max_fds)
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "%u file descriptors", msg->n_fds);
 	if (r->feature != ANY && (v->protocol_features & XV_BIT(r->feature)) == 0)
-		return xv_err_set(err, -EOPNOTSUPP, XV_ERR_DEVICE, "its protocol feature was not negotiated");
+		return xv_err_set(err, -EOPNOTSUPP, XV_ERR_DEVICE,
+				  "its protocol feature was not negotiated");
 	ring = r->names_ring == RING_U32  ? msg->payload.state.index
 	       : r->names_ring == RING_U8 ? msg->payload.u64 & XV_VHOST_VRING_INDEX_MASK
 					  : 0;
@@ -723,10 +740,10 @@ void xv_vhost_handle(struct xv_vhost *v)
 {
 	static const struct request unknown = {.name = "unknown request"};
 	struct xv_vhost_message *msg = &v->msg;
-	const struct request *r =
-		msg->header.request < XV_VHOST_REQUEST_MAX && requests[msg->header.request].handle != NULL
-			? &requests[msg->header.request]
-			: &unknown;
+	const struct request *r = msg->header.request < XV_VHOST_REQUEST_MAX &&
+						  requests[msg->header.request].handle != NULL
+					  ? &requests[msg->header.request]
+					  : &unknown;
 	struct xv_err err = {0};
 	bool ack;
 	int rc;
@@ -746,7 +763,8 @@ void xv_vhost_handle(struct xv_vhost *v)
 			(void)reply(v);
 		}
 		if (ack && rc == -EOPNOTSUPP)
-			XV_LOG_LIMITED(XV_LOG_WARNING, v->name, "%s refused: %s", r->name, err.text);
+			XV_LOG_LIMITED(XV_LOG_WARNING, v->name, "%s refused: %s", r->name,
+				       err.text);
 		else
 			xv_vhost_break(v, "%s: %s", r->name, err.text);
 		return;

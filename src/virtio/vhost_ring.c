@@ -62,8 +62,9 @@ static int resolve(const struct xv_vhost *v, unsigned int index, const char *wha
 				  "ring %u: %s at %#llx lies outside guest memory", index, what,
 				  (unsigned long long)uva);
 	if ((uintptr_t)*at % align != 0)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "ring %u: %s at %#llx is not aligned",
-				  index, what, (unsigned long long)uva);
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+				  "ring %u: %s at %#llx is not aligned", index, what,
+				  (unsigned long long)uva);
 	return 0;
 }
 
@@ -80,8 +81,9 @@ static int find_position(struct xv_vhost *v, unsigned int index, bool packed,
 		inflight = &v->inflight->queues[index];
 		if (v->inflight->packed != packed || setup->size > inflight->desc_num)
 			return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
-					  "ring %u: the in-flight log is made for %s rings of %u", index,
-					  v->inflight->packed ? "packed" : "split", inflight->desc_num);
+					  "ring %u: the in-flight log is made for %s rings of %u",
+					  index, v->inflight->packed ? "packed" : "split",
+					  inflight->desc_num);
 	}
 	setup->inflight = inflight;
 	setup->avail_idx = r->avail_idx;
@@ -90,13 +92,13 @@ static int find_position(struct xv_vhost *v, unsigned int index, bool packed,
 	setup->used_wrap = r->used_wrap;
 	if (packed) {
 		if (r->avail_idx >= r->size || r->used_idx >= r->size)
-			return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "ring %u: base is beyond its size",
-					  index);
+			return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+					  "ring %u: base is beyond its size", index);
 		if (inflight != NULL) {
 			bool recover = inflight->recover;
 
-			rc = xv_inflight_start_packed(inflight, setup->desc, r->size, &setup->used_idx,
-						      &setup->used_wrap, err);
+			rc = xv_inflight_start_packed(inflight, setup->desc, r->size,
+						      &setup->used_idx, &setup->used_wrap, err);
 			if (recover) {
 				setup->avail_idx = setup->used_idx;
 				setup->avail_wrap = setup->used_wrap;
@@ -106,10 +108,11 @@ static int find_position(struct xv_vhost *v, unsigned int index, bool packed,
 	}
 	if (r->rebased) {
 		/*
-		 * What was taken by a back end that died was not given back: go on at the used index,
-		 * whatever the front end believes. (For an orderly start the two are equal.)
+		 * What was taken by a back end that died was not given back: go on at the used
+		 * index, whatever the front end believes. (For an orderly start the two are equal.)
 		 */
-		used_idx = __atomic_load_n(&((struct vring_used *)setup->used)->idx, __ATOMIC_ACQUIRE);
+		used_idx =
+			__atomic_load_n(&((struct vring_used *)setup->used)->idx, __ATOMIC_ACQUIRE);
 		if (used_idx != r->avail_idx)
 			XV_LOG_LIMITED(XV_LOG_INFO, v->name,
 				       "ring %u goes on at %u, its used index (base was %u)", index,
@@ -136,11 +139,10 @@ static int start(struct xv_vhost *v, unsigned int index, struct xv_err *err)
 	    v->mem->n == 0)
 		return -EAGAIN;
 	if (!packed && (r->size & (r->size - 1)) != 0)
-		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "ring %u: size %u is not a power of two",
-				  index, r->size);
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+				  "ring %u: size %u is not a power of two", index, r->size);
 	xv_vring_bytes(r->size, packed, event_idx, &desc, &avail, &used);
-	rc = resolve(v, index, "descriptors", r->addr.desc, desc, 16, &setup.desc, &desc_gpa,
-		     err);
+	rc = resolve(v, index, "descriptors", r->addr.desc, desc, 16, &setup.desc, &desc_gpa, err);
 	if (rc == 0)
 		rc = resolve(v, index, "available ring", r->addr.avail, avail, packed ? 4 : 2,
 			     &setup.avail, &gpa, err);
@@ -159,8 +161,8 @@ static int start(struct xv_vhost *v, unsigned int index, struct xv_err *err)
 	setup.log_used_gpa = UINT64_MAX;
 	if ((v->features & XV_BIT(XV_VHOST_F_LOG_ALL)) != 0) {
 		setup.log = v->log;
-		/* Front ends name the used ring, or in a packed ring the device's event area; what we write
-		 * there is among the descriptors. */
+		/* Front ends name the used ring, or in a packed ring the device's event area; what
+		 * we write there is among the descriptors. */
 		if ((r->addr.flags & XV_VHOST_VRING_LOG) != 0)
 			setup.log_used_gpa = packed ? desc_gpa : r->addr.log;
 	}
@@ -193,8 +195,9 @@ int xv_vhost_rings_start(struct xv_vhost *v, unsigned int first, unsigned int en
 		if (rc != 0)
 			continue;
 		/*
-		 * A kick or a call may have been lost with an earlier life, or while the ring was stopped:
-		 * make both sides look once. Full counters, which refuse, have the same effect.
+		 * A kick or a call may have been lost with an earlier life, or while the ring was
+		 * stopped: make both sides look once. Full counters, which refuse, have the same
+		 * effect.
 		 */
 		if (r->kick_fd >= 0 && i % 2 != 0)
 			(void)xv_signal_fd(r->kick_fd);

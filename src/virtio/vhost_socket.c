@@ -38,23 +38,23 @@ struct xv_vhost_socket {
 
 	/* client */
 	bool client, waiting;
-	int fd;			     /* not connected yet; -1 = none */
-	uint64_t hurry_since_ns;     /* when something happened that promises success */
-	int wd;			     /* inotify watch on the deepest directory that exists; -1 = none */
-	size_t awaited, awaited_len; /* what must appear there: a component of the path */
+	int fd;                  /* not connected yet; -1 = none */
+	uint64_t hurry_since_ns; /* when something happened that promises success */
+	int wd;                  /* inotify watch on the deepest directory that exists; -1 = none */
+	size_t awaited, awaited_len;      /* what must appear there: a component of the path */
 	LIST_ENTRY(xv_vhost_socket) link; /* in waiting_clients */
 };
 
 /*
- * Waiting clients, and what wakes them. The inotify descriptor stays to the end: to close one takes the
- * kernel some 10 ms.
+ * Waiting clients, and what wakes them. The inotify descriptor stays to the end: to close one takes
+ * the kernel some 10 ms.
  */
 static LIST_HEAD(, xv_vhost_socket) waiting_clients = LIST_HEAD_INITIALIZER(waiting_clients);
 static int inotify_fd = -1;
 static struct event *inotify_event, *slow_event;
 
 #define SLOW_RETRY_S 1
-#define HOLD_OFF_MS 100
+#define HOLD_OFF_MS  100
 
 static void schedule(struct xv_vhost_socket *s, unsigned int ms)
 {
@@ -77,7 +77,7 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 	} else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
 		XV_LOG_LIMITED(XV_LOG_WARNING, s->name, "cannot accept on %s: %s", s->addr.sun_path,
 			       strerror(errno));
-		/* Out of descriptors, most likely. The connection stays pending: do not spin on it. */
+		/* Out of descriptors, most likely. It stays pending: do not spin on it. */
 		(void)event_del(s->accept_event);
 		schedule(s, HOLD_OFF_MS);
 	}
@@ -140,10 +140,11 @@ static int remove_stale(const struct xv_vhost_socket *s, struct xv_err *err)
 	(void)close(fd);
 	/* Only ECONNREFUSED proves that nobody listens; EAGAIN, say, is a full backlog. */
 	if (rc != ECONNREFUSED && rc != ENOENT)
-		return xv_err_set(err, -EADDRINUSE, XV_ERR_BUSY, "%s is in use by another process", path);
+		return xv_err_set(err, -EADDRINUSE, XV_ERR_BUSY, "%s is in use by another process",
+				  path);
 	if (rc == ECONNREFUSED && unlink(path) != 0 && errno != ENOENT)
-		return xv_err_set(err, -errno, XV_ERR_DEVICE, "cannot remove the stale socket %s: %s",
-				  path, strerror(errno));
+		return xv_err_set(err, -errno, XV_ERR_DEVICE,
+				  "cannot remove the stale socket %s: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -167,10 +168,13 @@ static int start_server(struct xv_vhost_socket *s, const struct xv_vhost_socket_
 	if (bind(s->listen_fd, (const struct sockaddr *)&s->addr, sizeof(s->addr)) != 0) {
 		rc = -errno;
 		if (rc == -ENOENT)
-			return xv_err_set(err, rc, XV_ERR_DEVICE, "the directory of %s does not exist", path);
+			return xv_err_set(err, rc, XV_ERR_DEVICE,
+					  "the directory of %s does not exist", path);
 		if (rc == -EADDRINUSE)
-			return xv_err_set(err, rc, XV_ERR_BUSY, "%s is in use by another process", path);
-		return xv_err_set(err, rc, XV_ERR_DEVICE, "cannot create %s: %s", path, strerror(-rc));
+			return xv_err_set(err, rc, XV_ERR_BUSY, "%s is in use by another process",
+					  path);
+		return xv_err_set(err, rc, XV_ERR_DEVICE, "cannot create %s: %s", path,
+				  strerror(-rc));
 	}
 	if (lstat(path, &st) == 0) {
 		s->dev = st.st_dev;
@@ -178,17 +182,18 @@ static int start_server(struct xv_vhost_socket *s, const struct xv_vhost_socket_
 	}
 	/* Nobody can connect before listen(). */
 	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && lchown(path, uid, gid) != 0)
-		return xv_err_set(err, -errno, XV_ERR_DEVICE, "cannot change the owner of %s: %s", path,
-				  strerror(errno));
+		return xv_err_set(err, -errno, XV_ERR_DEVICE, "cannot change the owner of %s: %s",
+				  path, strerror(errno));
 	if (config->mode >= 0 && chmod(path, (mode_t)config->mode) != 0)
-		return xv_err_set(err, -errno, XV_ERR_DEVICE, "cannot change the mode of %s: %s", path,
-				  strerror(errno));
+		return xv_err_set(err, -errno, XV_ERR_DEVICE, "cannot change the mode of %s: %s",
+				  path, strerror(errno));
 	if (listen(s->listen_fd, 8) != 0)
 		return xv_err_set(err, -errno, XV_ERR_DEVICE, "cannot listen on %s: %s", path,
 				  strerror(errno));
 	s->accept_event = event_new(s->base, s->listen_fd, EV_READ | EV_PERSIST, on_accept, s);
 	s->retry_event = event_new(s->base, -1, 0, on_accept_again, s);
-	if (s->accept_event == NULL || s->retry_event == NULL || event_add(s->accept_event, NULL) != 0)
+	if (s->accept_event == NULL || s->retry_event == NULL ||
+	    event_add(s->accept_event, NULL) != 0)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 	return 0;
 }
@@ -222,13 +227,13 @@ static void unwatch(struct xv_vhost_socket *s)
 	s->wd = -1;
 	if (wd < 0)
 		return;
-	LIST_FOREACH(other, &waiting_clients, link)
+	LIST_FOREACH (other, &waiting_clients, link)
 		if (other->wd == wd)
 			return; /* the same directory gives the same watch */
 	(void)inotify_rm_watch(inotify_fd, wd);
 }
 
-/* Watch the deepest directory on the way to the socket that exists, for what comes next on that way. */
+/* Watch the deepest directory that exists on the way to the socket, for what comes next there. */
 static void watch(struct xv_vhost_socket *s)
 {
 	const char *path = s->addr.sun_path;
@@ -263,8 +268,9 @@ static void hurry(struct xv_vhost_socket *s)
 }
 
 /*
- * When to try again after a failure, or 0: leave it to inotify and the slow timer. No socket file: there
- * will be an event when it comes. A file, but nobody listens: it is stale, or new and listen() is near.
+ * When to try again after a failure, or 0: leave it to inotify and the slow timer. No socket file:
+ * there will be an event when it comes. A file, but nobody listens: it is stale, or new and
+ * listen() is near.
  */
 static unsigned int retry_ms(const struct xv_vhost_socket *s, int error)
 {
@@ -301,16 +307,17 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
 	while (at < len) {
 		const struct inotify_event *e = (const void *)&buf[at];
 		struct xv_vhost_socket *s, *next;
-		bool lost = (e->mask & (IN_Q_OVERFLOW | IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) != 0;
+		bool lost = (e->mask &
+			     (IN_Q_OVERFLOW | IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) != 0;
 
 		at += (ssize_t)(sizeof(*e) + e->len);
 		for (s = LIST_FIRST(&waiting_clients); s != NULL; s = next) {
 			next = LIST_NEXT(s, link);
 			if ((e->mask & IN_Q_OVERFLOW) == 0 && e->wd != s->wd)
 				continue;
-			if (!lost && (e->len <= s->awaited_len ||
-				      e->name[s->awaited_len] != '\0' ||
-				      memcmp(e->name, &s->addr.sun_path[s->awaited], s->awaited_len) != 0))
+			if (!lost &&
+			    (e->len <= s->awaited_len || e->name[s->awaited_len] != '\0' ||
+			     memcmp(e->name, &s->addr.sun_path[s->awaited], s->awaited_len) != 0))
 				continue;
 			if (lost)
 				unwatch(s);
@@ -333,11 +340,12 @@ static int start_waiting(struct xv_vhost_socket *s)
 	if (inotify_fd < 0) {
 		inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 		if (inotify_fd < 0)
-			xv_log(XV_LOG_WARNING, s->name, "no inotify (%s): may connect a second late",
-			       strerror(errno));
+			xv_log(XV_LOG_WARNING, s->name,
+			       "no inotify (%s): may connect a second late", strerror(errno));
 	}
 	if (inotify_fd >= 0 && inotify_event == NULL) {
-		inotify_event = event_new(s->base, inotify_fd, EV_READ | EV_PERSIST, on_inotify, NULL);
+		inotify_event =
+			event_new(s->base, inotify_fd, EV_READ | EV_PERSIST, on_inotify, NULL);
 		if (inotify_event == NULL || event_add(inotify_event, NULL) != 0)
 			return -ENOMEM;
 	}
@@ -379,8 +387,7 @@ static void try_connect(struct xv_vhost_socket *s)
 
 	if (s->fd < 0)
 		s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (s->fd < 0 ||
-	    connect(s->fd, (const struct sockaddr *)&s->addr, sizeof(s->addr)) != 0) {
+	if (s->fd < 0 || connect(s->fd, (const struct sockaddr *)&s->addr, sizeof(s->addr)) != 0) {
 		unsigned int ms = retry_ms(s, errno);
 
 		if (ms > 0)

@@ -118,8 +118,8 @@ static void check_broken(struct xv_vhost *v)
 }
 
 /*
- * Read on until a message is complete. 1 = it is, 0 = later, or -errno: the connection is over, in which case
- * the device may have been broken.
+ * Read on until a message is complete. 1 = it is, 0 = later, or -errno: the connection is over, in
+ * which case the device may have been broken.
  */
 static int read_message(struct xv_vhost *v)
 {
@@ -145,8 +145,9 @@ static int read_message(struct xv_vhost *v)
 		if (got == -EAGAIN)
 			return 0;
 		if (got == -EPROTO)
-			xv_vhost_break(v, "file descriptors were lost: too many in one message, or our "
-					  "limit is reached");
+			xv_vhost_break(
+				v, "file descriptors were lost: too many in one message, or our "
+				   "limit is reached");
 		if (got <= 0)
 			return got == 0 ? -ECONNRESET : (int)got;
 		v->received += (size_t)got;
@@ -158,7 +159,8 @@ static int read_message(struct xv_vhost *v)
 			return -EPROTO;
 		}
 		if (h->size > XV_VHOST_MAX_PAYLOAD) {
-			xv_vhost_break(v, "request %u with %u bytes of payload", h->request, h->size);
+			xv_vhost_break(v, "request %u with %u bytes of payload", h->request,
+				       h->size);
 			return -EPROTO;
 		}
 	}
@@ -215,7 +217,8 @@ static void on_connected(int fd, void *arg)
 {
 	struct xv_vhost *v = arg;
 
-	/* The successor of one that died may be here before we have read the end of that connection. */
+	/* The successor of one that died may be here before we have read the end of that
+	 * connection. */
 	if (v->fd >= 0 && xv_vhost_peer_is_gone(v->fd)) {
 		XV_LOG_LIMITED(XV_LOG_INFO, v->name, "disconnected");
 		disconnect(v, false);
@@ -250,7 +253,8 @@ static int device_create(const struct xv_vhost_config *config, struct event_base
 	if (config->max_pairs == 0 || config->max_pairs > XV_VHOST_MAX_PAIRS)
 		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "queues: %u is not within 1..%u",
 				  config->max_pairs, XV_VHOST_MAX_PAIRS);
-	size = sizeof(*v) + n * sizeof(v->rings[0]); /* a multiple of the alignment, like both terms */
+	size = sizeof(*v) +
+	       n * sizeof(v->rings[0]); /* a multiple of the alignment, like both terms */
 	v = aligned_alloc(_Alignof(struct xv_vhost), size);
 	if (v == NULL)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
@@ -380,8 +384,8 @@ void xv_vhost_get_state(const struct xv_vhost *v, struct xv_vhost_state *state)
 	};
 	memcpy(state->broken, v->broken, sizeof(state->broken));
 	for (i = 0; i < v->n_rings; i++)
-		state->bad_headers += atomic_load_explicit(&v->rings[i].vq.bad_headers,
-							   memory_order_relaxed);
+		state->bad_headers +=
+			atomic_load_explicit(&v->rings[i].vq.bad_headers, memory_order_relaxed);
 	for (i = 0; i < sizeof(caps) / sizeof(caps[0]); i++)
 		if ((v->features & XV_BIT(caps[i].bit)) != 0)
 			state->caps |= caps[i].cap;
@@ -407,7 +411,7 @@ static void on_broken(evutil_socket_t fd, short what, void *arg)
 	eventfd_t count;
 
 	(void)eventfd_read(fd, &count);
-	LIST_FOREACH(v, &devices, link) {
+	LIST_FOREACH (v, &devices, link) {
 		check_broken(v);
 		tell_changes(v);
 	}
