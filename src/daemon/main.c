@@ -198,6 +198,20 @@ static void raise_file_limit(void)
 	}
 }
 
+/* Timers of some milliseconds matter to reconnecting ports. */
+static struct event_base *events_create(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *events;
+
+	if (config == NULL)
+		return NULL;
+	(void)event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+	events = event_base_new_with_config(config);
+	event_config_free(config);
+	return events;
+}
+
 static int run(struct daemon *d)
 {
 	struct event *on_term = NULL, *on_int = NULL, *on_hup = NULL;
@@ -238,7 +252,7 @@ static int run(struct daemon *d)
 		complain(&err, rc, NULL, "RCU");
 		goto out_eal;
 	}
-	d->events = event_base_new();
+	d->events = events_create();
 	if (d->events == NULL) {
 		complain(&err, rc = -ENOMEM, NULL, "event loop");
 		goto out_rcu;
