@@ -59,14 +59,16 @@ RINGS = ring(0) + ring(1)
 LOG = msg(6, struct.pack('<QQ', 4096, 0), fds=1, kind=SMALL)
 
 SEEDS = {
-    'questions': BEGIN + msg(1) + msg(15) + msg(17) + msg(36) + msg(40) + msg(3) + bytes((TURN, DRAIN)),
+    'questions': BEGIN + msg(1) + msg(15) + msg(17) + msg(36) + msg(40) + msg(3) +
+                 bytes((TURN, DRAIN)),
     'split': SPLIT + RINGS + look(1) + state(11, 1, 0) + state(11, 0, 0),
     'split-legacy': BEGIN + u64(2, 0) + RINGS + look(1),
     'split-pairs': SPLIT + RINGS + ring(2) + ring(3) + look(3) + state(18, 2, 0) + state(18, 2, 1),
     'split-base': SPLIT + bytes((WRITE, MEMORY, 0x60, 4, 0, 0, 9, 0)) + ring(1, base=7) + look(1),
     'packed': PACK + ring(0, 60, 0x8000) + ring(1, 60, 0x80018001) + look(1) + state(11, 1, 0),
     'migrate': SPLIT + RINGS + LOG + u64(2, VERSION_1 | PROTOCOL | LOG_ALL) + addr(1, 1, 0x6000) +
-               look(1) + u64(2, VERSION_1 | PROTOCOL) + addr(1) + state(11, 1, 0) + u64(19, 0x0605040302),
+               look(1) + u64(2, VERSION_1 | PROTOCOL) + addr(1) + state(11, 1, 0) +
+               u64(19, 0x0605040302),
     'slots': SPLIT + RINGS + msg(37, bytes(8) + region(1 << 20, 4096), fds=1, kind=SMALL) +
              msg(38, bytes(8) + region(1 << 20, 4096)) + msg(38, bytes(8) + region(0, 65536)) +
              msg(37, bytes(8) + region(0, 65536), fds=1) + look(1),
@@ -80,11 +82,13 @@ SEEDS = {
                            struct.pack('<QHHHH', 0, 1, 64, 0, 0) + struct.pack('<B5xHQ', 1, 0, 5) +
                            inflight(32, 1, 64, 1088, fds=1, kind=SMALL) + ring(0) + look(0),
     'inflight-left-packed': PACK + bytes((WRITE, SMALL, 0, 64)) +
-                            struct.pack('<QHHHHHHBB7x', 0, 1, 60, 1, 1, 1, 0, 1, 1)[:32].ljust(32, b'\0') +
+                            struct.pack('<QHHHHHHBB10x', 0, 1, 60, 1, 1, 1, 0, 1, 1) +
                             struct.pack('<BxHHHQ16x', 1, 1, 0, 1, 5) +
-                            inflight(32, 1, 60, 2048, fds=1, kind=SMALL) + ring(0, 60, 0x8000) + look(0),
+                            inflight(32, 1, 60, 2048, fds=1, kind=SMALL) + ring(0, 60, 0x8000) +
+                            look(0),
     'fds': SPLIT + u64(14, 0, fds=1, kind=EVENT) + msg(7, fds=1, kind=EVENT) +
-           msg(21, fds=1, kind=SOCKET) + u64(12, 0x100) + u64(13, 0x101) + u64(13, 0, fds=1, kind=PIPE),
+           msg(21, fds=1, kind=SOCKET) + u64(12, 0x100) + u64(13, 0x101) +
+           u64(13, 0, fds=1, kind=PIPE),
     'fds-many': BEGIN + msg(40, fds=15, kind=MEMORY),
     'mtu-status': BEGIN + u64(20, 1500) + u64(20, 20) + u64(39, 15) + msg(40) + msg(4) + msg(34),
     'shrink': SPLIT + RINGS + bytes((TURN, SHRINK, MEMORY)) + look(1),

@@ -15,7 +15,7 @@
 
 #include "virtio/guest_memory.h"
 
-#define MB (UINT64_C(1) << 20)
+#define MB  (UINT64_C(1) << 20)
 #define UVA UINT64_C(0x7f0000000000)
 
 static int sigbus_fd;

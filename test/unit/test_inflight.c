@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A daemon that dies is played by dropping the area at a point of our choice and opening it again: the
- * shared memory is what the next daemon finds.
+ * A daemon that dies is played by dropping the area at a point of our choice and opening it again:
+ * the shared memory is what the next daemon finds.
  */
 #include "unit.h"
 
@@ -37,35 +37,44 @@ static void areas_are_checked(void **state)
 	for (i = 0; i < 2; i++) {
 		bool packed = i == 1;
 		/* sizes as DPDK and libvhost-user compute them */
-		uint64_t part = packed ? (29 + 32 * 256 + 63) / 64 * 64 : (16 + 16 * 256 + 63) / 64 * 64;
+		uint64_t part =
+			packed ? (29 + 32 * 256 + 63) / 64 * 64 : (16 + 16 * 256 + 63) / 64 * 64;
 
 		assert_int_equal(xv_inflight_area_create(4, 256, packed, &area, &fd, &err), 0);
 		assert_int_equal(area->mmap_size, 4 * part);
 		assert_int_equal(lseek(fd, 0, SEEK_END), (off_t)(4 * part));
 		assert_int_equal(ftruncate(fd, 0), -1); /* sealed */
 		assert_int_equal(area->queues[3].desc_num, 256);
-		assert_int_equal(packed ? area->queues[0].packed->version : area->queues[0].split->version,
+		assert_int_equal(packed ? area->queues[0].packed->version
+					: area->queues[0].split->version,
 				 0);
 
 		/* CVE-2021-3839: more queues, or longer ones, than there is room for */
-		assert_int_equal(xv_inflight_area_open(fd, 4 * part, 0, 5, 256, packed, &other, &err),
-				 -EINVAL);
-		assert_int_equal(xv_inflight_area_open(fd, 4 * part, 0, 4, 260, packed, &other, &err),
-				 -EINVAL);
-		assert_int_equal(xv_inflight_area_open(fd, 5 * part, 0, 5, 256, packed, &other, &err),
-				 -EINVAL);
-		assert_int_equal(xv_inflight_area_open(fd, 4 * part, 64, 4, 256, packed, &other, &err),
-				 -EINVAL);
-		assert_int_equal(xv_inflight_area_open(fd, 3 * part, 3, 3, 256, packed, &other, &err),
-				 -EINVAL);
-		assert_int_equal(xv_inflight_area_open(fd, 4 * part, 0, 0, 256, packed, &other, &err),
-				 -EINVAL);
+		assert_int_equal(
+			xv_inflight_area_open(fd, 4 * part, 0, 5, 256, packed, &other, &err),
+			-EINVAL);
+		assert_int_equal(
+			xv_inflight_area_open(fd, 4 * part, 0, 4, 260, packed, &other, &err),
+			-EINVAL);
+		assert_int_equal(
+			xv_inflight_area_open(fd, 5 * part, 0, 5, 256, packed, &other, &err),
+			-EINVAL);
+		assert_int_equal(
+			xv_inflight_area_open(fd, 4 * part, 64, 4, 256, packed, &other, &err),
+			-EINVAL);
+		assert_int_equal(
+			xv_inflight_area_open(fd, 3 * part, 3, 3, 256, packed, &other, &err),
+			-EINVAL);
+		assert_int_equal(
+			xv_inflight_area_open(fd, 4 * part, 0, 0, 256, packed, &other, &err),
+			-EINVAL);
 		assert_int_equal(xv_inflight_area_open(fd, 4 * part, 0, 4, 0, packed, &other, &err),
 				 -EINVAL);
-		assert_int_equal(xv_inflight_area_open(fd, UINT64_MAX, 8, 4, 256, packed, &other, &err),
-				 -EINVAL);
-		assert_int_equal(xv_inflight_area_open(fd, part, 3 * part, 1, 256, packed, &other, &err),
-				 0);
+		assert_int_equal(
+			xv_inflight_area_open(fd, UINT64_MAX, 8, 4, 256, packed, &other, &err),
+			-EINVAL);
+		assert_int_equal(
+			xv_inflight_area_open(fd, part, 3 * part, 1, 256, packed, &other, &err), 0);
 		xv_inflight_area_destroy(other);
 		xv_inflight_area_destroy(area);
 		(void)close(fd);
@@ -100,7 +109,8 @@ static void split_goes_on_at_the_used_index(void **state)
 
 		assert_int_equal(xv_inflight_area_create(2, SIZE, false, &area, &fd, NULL), 0);
 		q = &area->queues[1];
-		assert_int_equal(xv_inflight_start_split(q, avail, SIZE, used_idx, &avail_idx, NULL), 0);
+		assert_int_equal(
+			xv_inflight_start_split(q, avail, SIZE, used_idx, &avail_idx, NULL), 0);
 		assert_int_equal(avail_idx, 65533);
 		assert_int_equal(q->split->version, 1);
 		while (step < die) {
@@ -125,11 +135,13 @@ static void split_goes_on_at_the_used_index(void **state)
 		q = &area->queues[1];
 		assert_int_equal(q->recover, true);
 		avail_idx = 7;
-		assert_int_equal(xv_inflight_start_split(q, avail, SIZE, used_idx, &avail_idx, NULL), 0);
+		assert_int_equal(
+			xv_inflight_start_split(q, avail, SIZE, used_idx, &avail_idx, NULL), 0);
 		assert_int_equal(avail_idx, used_idx);
 		assert_int_equal(q->split->used_idx, used_idx);
 		/* A second start of the same ring changes nothing. */
-		assert_int_equal(xv_inflight_start_split(q, avail, SIZE, used_idx, &avail_idx, NULL), 0);
+		assert_int_equal(
+			xv_inflight_start_split(q, avail, SIZE, used_idx, &avail_idx, NULL), 0);
 		assert_int_equal(avail_idx, used_idx);
 		for (i = 0; i < SIZE; i++)
 			assert_int_equal(q->split->desc[i].inflight, 0);
@@ -150,15 +162,18 @@ static void split_area_of_others_is_checked(void **state)
 	int fd;
 
 	assert_int_equal(xv_inflight_area_create(1, SIZE, false, &area, &fd, NULL), 0);
-	/* Descriptor 6 is in flight, but the ring goes on with 3: it was given back out of order. */
+	/* Descriptor 6 is in flight, but the ring goes on with 3: it was given back out of order.
+	 */
 	area->queues[0].split->version = 1;
 	area->queues[0].split->desc[6].inflight = 1;
 	area = reopen(fd, area, 1, SIZE, false);
-	assert_int_equal(xv_inflight_start_split(&area->queues[0], avail, SIZE, 0, &avail_idx, &err),
-			 -EINVAL);
+	assert_int_equal(
+		xv_inflight_start_split(&area->queues[0], avail, SIZE, 0, &avail_idx, &err),
+		-EINVAL);
 	assert_non_null(strstr(err.text, "does not fit"));
 
-	/* Garbage of every kind: links and heads out of range, a loop, a batch longer than the ring. */
+	/* Garbage of every kind: links and heads out of range, a loop, a batch longer than the
+	 * ring. */
 	q = &area->queues[0];
 	for (i = 0; i < SIZE; i++)
 		q->split->desc[i].next = 5;
@@ -194,7 +209,7 @@ static void split_area_of_others_is_checked(void **state)
 
 struct packed_ring {
 	struct vring_packed_desc desc[SIZE];
-	uint16_t avail, used;	  /* driver's next, device's next */
+	uint16_t avail, used; /* driver's next, device's next */
 	bool avail_wrap, used_wrap;
 };
 
@@ -260,7 +275,8 @@ static void packed_goes_on_where_the_guest_saw_it(void **state)
 
 			for (i = n = 0; i < 3 && step < die; i++, step++) {
 				device_at(&r, (uint16_t)n, &at, &at_wrap);
-				entries[i] = xv_inflight_take_packed(q, r.desc, SIZE, at, chain_len[i]);
+				entries[i] =
+					xv_inflight_take_packed(q, r.desc, SIZE, at, chain_len[i]);
 				assert_true(entries[i] < SIZE);
 				n += chain_len[i];
 			}
@@ -321,14 +337,17 @@ static void packed_entries_are_not_lost(void **state)
 		while (left > 0 && unit_random(&seed, 4) != 0) {
 			uint16_t num = (uint16_t)(1 + unit_random(&seed, left));
 
-			entries[n] = xv_inflight_take_packed(q, r.desc, SIZE, (uint16_t)(SIZE - left), num);
+			entries[n] = xv_inflight_take_packed(q, r.desc, SIZE,
+							     (uint16_t)(SIZE - left), num);
 			assert_true(entries[n] < SIZE);
 			assert_int_equal(area->queues[0].packed->desc[entries[n]].inflight, 1);
 			n++;
 			left = (uint16_t)(left - num);
 			/* the front end plays with the links; ours count */
-			q->packed->desc[unit_random(&seed, SIZE)].next = (uint16_t)unit_random(&seed, 65536);
-			q->packed->desc[unit_random(&seed, SIZE)].last = (uint16_t)unit_random(&seed, 65536);
+			q->packed->desc[unit_random(&seed, SIZE)].next =
+				(uint16_t)unit_random(&seed, 65536);
+			q->packed->desc[unit_random(&seed, SIZE)].last =
+				(uint16_t)unit_random(&seed, 65536);
 			q->packed->free_head = (uint16_t)unit_random(&seed, 65536);
 		}
 		for (k = 0; k < n; k++)

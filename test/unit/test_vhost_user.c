@@ -32,17 +32,18 @@
 #include "virtio/vhost_msg.h"
 #include "virtio/vhost_user.h"
 
-#define BIT(n) (UINT64_C(1) << (n))
+#define BIT(n)    (UINT64_C(1) << (n))
 #define MEM_BYTES (4u << 20)
-#define UVA UINT64_C(0x7f0012340000)
-#define SIZE 256
+#define UVA       UINT64_C(0x7f0012340000)
+#define SIZE      256
 
 #define BASIC (BIT(VIRTIO_F_VERSION_1) | BIT(XV_VHOST_F_PROTOCOL_FEATURES))
 #define PROTOCOLS                                                                                  \
-	(BIT(XV_VHOST_PROTOCOL_MQ) | BIT(XV_VHOST_PROTOCOL_LOG_SHMFD) | BIT(XV_VHOST_PROTOCOL_RARP) |   \
-	 BIT(XV_VHOST_PROTOCOL_REPLY_ACK) | BIT(XV_VHOST_PROTOCOL_NET_MTU) |                       \
-	 BIT(XV_VHOST_PROTOCOL_BACKEND_REQ) | BIT(XV_VHOST_PROTOCOL_INFLIGHT_SHMFD) |              \
-	 BIT(XV_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS) | BIT(XV_VHOST_PROTOCOL_STATUS))
+	(BIT(XV_VHOST_PROTOCOL_MQ) | BIT(XV_VHOST_PROTOCOL_LOG_SHMFD) |                            \
+	 BIT(XV_VHOST_PROTOCOL_RARP) | BIT(XV_VHOST_PROTOCOL_REPLY_ACK) |                          \
+	 BIT(XV_VHOST_PROTOCOL_NET_MTU) | BIT(XV_VHOST_PROTOCOL_BACKEND_REQ) |                     \
+	 BIT(XV_VHOST_PROTOCOL_INFLIGHT_SHMFD) | BIT(XV_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS) |      \
+	 BIT(XV_VHOST_PROTOCOL_STATUS))
 
 static struct event_base *base;
 static struct xv_vhost_config config;
@@ -123,8 +124,8 @@ static void send_bytes(const void *data, size_t len, const int *fds, unsigned in
 	assert_int_equal(sendmsg(sock, &m, MSG_NOSIGNAL), (ssize_t)len);
 }
 
-static void post(uint32_t request, uint32_t flags, const void *payload, uint32_t size, const int *fds,
-		 unsigned int n)
+static void post(uint32_t request, uint32_t flags, const void *payload, uint32_t size,
+		 const int *fds, unsigned int n)
 {
 	struct {
 		struct xv_vhost_header h;
@@ -136,7 +137,8 @@ static void post(uint32_t request, uint32_t flags, const void *payload, uint32_t
 	send_bytes(&msg, sizeof(msg.h) + size, fds, n);
 }
 
-/* The reply; *fd, if wanted, the descriptor that came with it. Bytes of payload, -1 = none or closed. */
+/* The reply; *fd, if wanted, the descriptor that came with it. Bytes of payload, -1 = none or
+ * closed. */
 static int get_reply(uint32_t request, void *payload, uint32_t size, int *fd)
 {
 	struct {
@@ -208,9 +210,9 @@ static uint64_t set_table(uint64_t size)
 	return ack(XV_VHOST_SET_MEM_TABLE, &table, 8 + 32, mem_fd);
 }
 
-#define DESC_AT(ring) ((ring) * 0x10000u)
+#define DESC_AT(ring)  ((ring)*0x10000u)
 #define AVAIL_AT(ring) (DESC_AT(ring) + 0x4000u)
-#define USED_AT(ring) (DESC_AT(ring) + 0x8000u)
+#define USED_AT(ring)  (DESC_AT(ring) + 0x8000u)
 
 static struct xv_vhost_vring_addr addr_of(uint32_t ring)
 {
@@ -360,7 +362,8 @@ static void features_follow_the_configuration(void **state)
 	assert_true((offered & BIT(VIRTIO_F_ACCESS_PLATFORM)) == 0);
 	xv_vhost_set_offloads(dev, true, false);
 	assert_int_equal(offered & ~ask(XV_VHOST_GET_FEATURES), BIT(7) | BIT(8) | BIT(9) | BIT(10) |
-			 BIT(11) | BIT(12) | BIT(13) | BIT(14));
+									BIT(11) | BIT(12) |
+									BIT(13) | BIT(14));
 	xv_vhost_set_offloads(dev, false, true);
 	assert_int_equal(ask(XV_VHOST_GET_FEATURES) & 0x7fff & ~BIT(VIRTIO_NET_F_MTU), 0);
 	detach();
@@ -444,7 +447,8 @@ static void malformed_messages_break_the_device(void **state)
 		{XV_VHOST_SET_LOG_BASE, 0, 16, "SET_LOG_BASE: 0 file descriptors"},
 		{XV_VHOST_SET_INFLIGHT_FD, 0, 24, "SET_INFLIGHT_FD: 0 file descriptors"},
 		{XV_VHOST_SET_BACKEND_REQ_FD, 0, 0, "SET_BACKEND_REQ_FD: 0 file descriptors"},
-		{XV_VHOST_SET_VRING_KICK, 0, 8, "SET_VRING_KICK: ring 0: the file descriptor is missing"},
+		{XV_VHOST_SET_VRING_KICK, 0, 8,
+		 "SET_VRING_KICK: ring 0: the file descriptor is missing"},
 		{XV_VHOST_GET_FEATURES, XV_VHOST_REPLY, 0, "request 1 with flags 0x5"},
 		{XV_VHOST_GET_FEATURES, 2, 0, "request 1 with flags 0x3"},
 		{XV_VHOST_GET_FEATURES, 0, 4097, "request 1 with 4097 bytes"},
@@ -469,7 +473,8 @@ static void bad_memory_breaks_the_device(void **state)
 
 	attach(BASIC);
 	assert_int_equal(set_table(MEM_BYTES + 1), 1); /* told, then dropped */
-	expect_broken("SET_MEM_TABLE: memory region at 0 (0x400001 bytes at 0) is larger than its file");
+	expect_broken(
+		"SET_MEM_TABLE: memory region at 0 (0x400001 bytes at 0) is larger than its file");
 
 	attach(BASIC);
 	table.n = 9;
@@ -514,7 +519,9 @@ static void memory_changes_under_running_rings(void **state)
 		assert_int_equal(xv_vhost_ring(dev, 1)->avail_idx, 65000);
 		assert_int_equal(xv_vhost_ring(dev, 1)->mem->n, 2);
 		/* some front ends pass a descriptor to be ignored */
-		assert_int_equal(ack(XV_VHOST_REM_MEM_REG, &region, sizeof(region), i == 1 ? mem_fd : -1), 0);
+		assert_int_equal(
+			ack(XV_VHOST_REM_MEM_REG, &region, sizeof(region), i == 1 ? mem_fd : -1),
+			0);
 		assert_int_equal(xv_vhost_ring(dev, 1)->mem->n, 1);
 	}
 	assert_int_equal(set_table(MEM_BYTES), 0);
@@ -584,7 +591,8 @@ static void rings_start_and_stop(void **state)
 	assert_int_equal(vq->size, SIZE);
 	assert_int_equal(vq->avail_idx, 7);
 	assert_int_equal(vq->kick_fd, kick_fds[1]);
-	assert_int_equal(eventfd_read(vq->kick_fd, &count), 0); /* look once: a kick may have been lost */
+	assert_int_equal(eventfd_read(vq->kick_fd, &count),
+			 0); /* look once: a kick may have been lost */
 	assert_int_equal(vq->call_fd, -1);
 	assert_ptr_equal((uint8_t *)vq->used - (uint8_t *)vq->desc, 0x8000);
 	assert_null(xv_vhost_ring(dev, 2));
@@ -613,7 +621,8 @@ static void rings_start_and_stop(void **state)
 	assert_int_equal(kick_fds[1], -1);
 	assert_int_equal(state_of(dev).pairs_active, 0);
 	assert_int_equal(get_base(1), 65535);
-	assert_int_equal(ack_u64(XV_VHOST_SET_VRING_KICK, 1 | XV_VHOST_VRING_NO_FD), 0); /* polled */
+	assert_int_equal(ack_u64(XV_VHOST_SET_VRING_KICK, 1 | XV_VHOST_VRING_NO_FD),
+			 0); /* polled */
 	assert_int_equal(xv_vhost_ring(dev, 1)->avail_idx, 65535);
 	assert_int_equal(xv_vhost_ring(dev, 1)->kick_fd, -1);
 
@@ -723,7 +732,8 @@ static void bad_rings_break_the_device(void **state)
 		{0, 0, UVA + 0x8002, "is not aligned"},
 	};
 	static const uint32_t index_requests[] = {XV_VHOST_SET_VRING_NUM, XV_VHOST_SET_VRING_BASE,
-						  XV_VHOST_GET_VRING_BASE, XV_VHOST_SET_VRING_ENABLE};
+						  XV_VHOST_GET_VRING_BASE,
+						  XV_VHOST_SET_VRING_ENABLE};
 	static const uint32_t fd_requests[] = {XV_VHOST_SET_VRING_KICK, XV_VHOST_SET_VRING_CALL,
 					       XV_VHOST_SET_VRING_ERR};
 	struct xv_vhost_vring_addr addr;
@@ -841,7 +851,8 @@ static void dirty_logging_is_switched_while_rings_run(void **state)
 		/* as QEMU does */
 		assert_int_equal(ack(XV_VHOST_SET_LOG_BASE, &log, sizeof(log), fd), 0);
 		assert_null(xv_vhost_ring(dev, 1)->log);
-		assert_int_equal(ack_u64(XV_VHOST_SET_FEATURES, BASIC | BIT(XV_VHOST_F_LOG_ALL)), 0);
+		assert_int_equal(ack_u64(XV_VHOST_SET_FEATURES, BASIC | BIT(XV_VHOST_F_LOG_ALL)),
+				 0);
 		addr.flags = XV_VHOST_VRING_LOG;
 		addr.log = USED_AT(1);
 		assert_int_equal(ack(XV_VHOST_SET_VRING_ADDR, &addr, sizeof(addr), -1), 0);
@@ -875,7 +886,8 @@ static int get_inflight(uint16_t queues, uint16_t size, struct xv_vhost_inflight
 
 	*area = (struct xv_vhost_inflight){.num_queues = queues, .queue_size = size};
 	post(XV_VHOST_GET_INFLIGHT_FD, 0, area, sizeof(*area), NULL, 0);
-	assert_int_equal(get_reply(XV_VHOST_GET_INFLIGHT_FD, area, sizeof(*area), &fd), sizeof(*area));
+	assert_int_equal(get_reply(XV_VHOST_GET_INFLIGHT_FD, area, sizeof(*area), &fd),
+			 sizeof(*area));
 	assert_true(fd >= 0);
 	return fd;
 }
@@ -1200,7 +1212,8 @@ static void client_comes_back_at_once(void **state)
 
 		if (i % 4 == 3) {
 			turn_for_ms(20);
-			listener = front_listen(false); /* the file is there a while before it listens */
+			listener = front_listen(
+				false); /* the file is there a while before it listens */
 			turn_for_ms(20);
 			assert_int_equal(listen(listener, 4), 0);
 		} else if (i % 4 == 2) {
@@ -1236,8 +1249,9 @@ static void client_comes_back_at_once(void **state)
 	}
 	assert_int_equal(n, connects);
 	qsort(ms, n, sizeof(ms[0]), compare);
-	assert_true(ms[n * 3 / 4] <= 10); /* not all: this machine may be busy with something else */
-	assert_true(ms[n - 1] < 500);	  /* what the slow timer alone would not do */
+	assert_true(ms[n * 3 / 4] <=
+		    10);              /* not all: this machine may be busy with something else */
+	assert_true(ms[n - 1] < 500); /* what the slow timer alone would not do */
 	assert_int_equal(state_of(v).disconnects, connects);
 	xv_vhost_destroy(v);
 
@@ -1281,10 +1295,11 @@ static void waiting_costs_nothing(void **state)
 	turn_for_ms(900);
 	turn_for_ms(900);
 	(void)getrusage(RUSAGE_SELF, &after);
-	us = (uint64_t)(after.ru_utime.tv_sec - before.ru_utime.tv_sec +
-			after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
-	     (uint64_t)(after.ru_utime.tv_usec - before.ru_utime.tv_usec +
-			after.ru_stime.tv_usec - before.ru_stime.tv_usec);
+	us = (uint64_t)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec -
+			before.ru_stime.tv_sec) *
+		     1000000 +
+	     (uint64_t)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec -
+			before.ru_stime.tv_usec);
 	assert_true(us < 18000); /* 1 %, to be safe where time is counted in ticks */
 	for (i = 0; i < 64; i++)
 		xv_vhost_destroy(v[i]);
@@ -1300,8 +1315,12 @@ static int setup(void **state)
 	xv_log_set_level(XV_LOG_ERROR);
 	for (i = 0; i < 2 * XV_VHOST_MAX_PAIRS; i++)
 		kick_fds[i] = -1;
-	config = (struct xv_vhost_config){
-		.name = "vm1", .max_pairs = 4, .mtu = 9000, .csum = true, .tso = true, .socket_mode = -1};
+	config = (struct xv_vhost_config){.name = "vm1",
+					  .max_pairs = 4,
+					  .mtu = 9000,
+					  .csum = true,
+					  .tso = true,
+					  .socket_mode = -1};
 	(void)snprintf(dir, sizeof(dir), "/tmp/xvio-unit-XXXXXX");
 	if (mkdtemp(dir) == NULL)
 		return -1;
