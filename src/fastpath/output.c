@@ -90,6 +90,14 @@ static uint16_t send_burst(struct xv_worker *w, struct xv_output *out, enum xv_d
 	return sent;
 }
 
+/* A wire waits for ever: its input is held back meanwhile, so no more than a burst is at stake. */
+static bool is_wire(struct xv_port *port)
+{
+	const struct xv_binding *binding = atomic_load_explicit(&port->binding, memory_order_acquire);
+
+	return binding != NULL && binding->forward == XV_FORWARD_WIRE;
+}
+
 unsigned int xv_output_flush(struct xv_worker *w, struct xv_output *out)
 {
 	unsigned int total = 0;
@@ -108,7 +116,8 @@ unsigned int xv_output_flush(struct xv_worker *w, struct xv_output *out)
 		if (sent == before)
 			continue;
 		if (why == XV_DROP_TX_FULL) {
-			if (w->now - out->since > xv_clock.hz / 1000 * KEEP_MS)
+			if (unlikely(w->now - out->since > xv_clock.hz / 1000 * KEEP_MS) &&
+			    !is_wire(out->port))
 				drop_all(w, out, XV_DROP_TX_FULL);
 			break;
 		}

@@ -12,12 +12,13 @@
 #include "virtio/vring.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
-#define AVAIL BIT(VRING_PACKED_DESC_F_AVAIL)
-#define USED BIT(VRING_PACKED_DESC_F_USED)
+#define AVAIL  BIT(VRING_PACKED_DESC_F_AVAIL)
+#define USED   BIT(VRING_PACKED_DESC_F_USED)
 
 void guest_create(struct guest *guest, size_t region_bytes)
 {
-	static const unsigned int place[GUEST_REGIONS] = {2, 0, 1}; /* neighbours are not neighbours here */
+	static const unsigned int place[GUEST_REGIONS] = {
+		2, 0, 1}; /* neighbours are not neighbours here */
 	unsigned int i;
 
 	*guest = (struct guest){.region_bytes = region_bytes,
@@ -123,14 +124,14 @@ void guest_write(const struct guest *guest, const struct guest_seg *seg, unsigne
 	copy(guest, seg, n, offset, NULL, bytes, len);
 }
 
-void guest_read(const struct guest *guest, const struct guest_seg *seg, unsigned int n, uint32_t offset,
-		void *bytes, uint32_t len)
+void guest_read(const struct guest *guest, const struct guest_seg *seg, unsigned int n,
+		uint32_t offset, void *bytes, uint32_t len)
 {
 	copy(guest, seg, n, offset, bytes, NULL, len);
 }
 
-void guest_ring_create(struct guest_ring *ring, struct guest *guest, uint16_t size, uint64_t features,
-		       uint16_t start, bool wrap)
+void guest_ring_create(struct guest_ring *ring, struct guest *guest, uint16_t size,
+		       uint64_t features, uint16_t start, bool wrap)
 {
 	uint64_t desc, avail, used;
 	uint16_t i;
@@ -176,7 +177,8 @@ void guest_ring_create(struct guest_ring *ring, struct guest *guest, uint16_t si
 		ring->packed[i].flags = (i < start) == wrap ? AVAIL | USED : 0;
 }
 
-void guest_ring_setup(const struct guest_ring *ring, uint64_t features, struct xv_vring_setup *setup)
+void guest_ring_setup(const struct guest_ring *ring, uint64_t features,
+		      struct xv_vring_setup *setup)
 {
 	setup->desc = guest_at(ring->guest, ring->desc_gpa);
 	setup->avail = guest_at(ring->guest, ring->avail_gpa);
@@ -234,13 +236,16 @@ static uint16_t post_split(struct guest_ring *ring, const struct guest_seg *seg,
 		struct vring_desc *table = (void *)guest_at(ring->guest, gpa);
 		unsigned int rest = n - direct;
 
-		ring->desc[desc[direct]] = (struct vring_desc){
-			.addr = gpa, .len = rest * 16, .flags = VRING_DESC_F_INDIRECT, .next = 0xdead};
+		ring->desc[desc[direct]] = (struct vring_desc){.addr = gpa,
+							       .len = rest * 16,
+							       .flags = VRING_DESC_F_INDIRECT,
+							       .next = 0xdead};
 		for (i = 0; i < rest; i++)
 			table[i] = (struct vring_desc){
 				.addr = seg[direct + i].gpa,
 				.len = seg[direct + i].len,
-				.flags = (uint16_t)(write | (i + 1u < rest ? VRING_DESC_F_NEXT : 0)),
+				.flags =
+					(uint16_t)(write | (i + 1u < rest ? VRING_DESC_F_NEXT : 0)),
 				.next = (uint16_t)(i + 1),
 			};
 	}
@@ -285,8 +290,10 @@ static uint16_t post_packed(struct guest_ring *ring, const struct guest_seg *seg
 			d->len = n * 16;
 			flags |= VRING_DESC_F_INDIRECT;
 			for (k = 0; k < n; k++)
-				table[k] = (struct vring_packed_desc){
-					.addr = seg[k].gpa, .len = seg[k].len, .id = 0xdead, .flags = write};
+				table[k] = (struct vring_packed_desc){.addr = seg[k].gpa,
+								      .len = seg[k].len,
+								      .id = 0xdead,
+								      .flags = write};
 		}
 		d->id = i + 1 < count ? 0xdead : id; /* 2.8.6: the last one counts */
 		if (i > 0)
@@ -341,7 +348,8 @@ bool guest_ring_must_kick(struct guest_ring *ring)
 		event = *(volatile uint16_t *)(void *)&ring->used->ring[ring->size];
 		some = pos != ring->avail_pos;
 		if (!ring->event_idx)
-			return some && (*(volatile uint16_t *)&ring->used->flags & VRING_USED_F_NO_NOTIFY) == 0;
+			return some && (*(volatile uint16_t *)&ring->used->flags &
+					VRING_USED_F_NO_NOTIFY) == 0;
 		for (; pos != ring->avail_pos; pos++)
 			hit |= pos == event;
 		return hit;
@@ -434,8 +442,8 @@ bool guest_ring_reap(struct guest_ring *ring, uint32_t *cookie, uint32_t *len)
 void guest_ring_want_calls(struct guest_ring *ring, bool wanted)
 {
 	if (ring->is_packed)
-		ring->driver_event->flags = wanted ? VRING_PACKED_EVENT_FLAG_ENABLE
-						   : VRING_PACKED_EVENT_FLAG_DISABLE;
+		ring->driver_event->flags =
+			wanted ? VRING_PACKED_EVENT_FLAG_ENABLE : VRING_PACKED_EVENT_FLAG_DISABLE;
 	else
 		ring->avail->flags = wanted ? 0 : VRING_AVAIL_F_NO_INTERRUPT;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
