@@ -421,6 +421,12 @@ int xv_vhost_init(struct event_base *base)
 {
 	int rc;
 
+#ifdef XV_HAVE_AVX512
+	xv_vring_use_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+			      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+			      getenv("XVIO_NO_AVX512") == NULL;
+#endif
+
 	broken_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (broken_fd < 0)
 		return -errno;
