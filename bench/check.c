@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every byte of every frame is checked, and the order within a flow (source port and queue). A frame
- * that the ring does not take is offered again: what is sent must arrive, once and in order.
+ * Every byte of every frame is checked, and the order within a flow (source port and queue). A
+ * frame that the ring does not take is offered again: what is sent must arrive, once and in order.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct flow {
 	uint64_t sent;
 	uint64_t expect; /* sequence number */
 	uint64_t received, reordered, duplicate;
-	uint64_t last_rx; /* TSC; 0: none yet */
+	uint64_t last_rx;                 /* TSC; 0: none yet */
 	struct rte_mbuf *held[MAX_BURST]; /* made, and the ring had no room */
 	uint64_t missing[LATE_WINDOW / 64];
 };
@@ -33,8 +33,7 @@ struct check {
 	bool probing;
 };
 
-static double
-now_s(void)
+static double now_s(void)
 {
 	struct timespec ts;
 
@@ -42,14 +41,12 @@ now_s(void)
 	return ts.tv_sec + ts.tv_nsec * 1e-9;
 }
 
-static struct flow *
-flow_at(struct check *c, unsigned int port, unsigned int queue)
+static struct flow *flow_at(struct check *c, unsigned int port, unsigned int queue)
 {
 	return &c->flows[port * MAX_QUEUES + queue];
 }
 
-static bool
-missing_test_and_clear(struct flow *f, uint64_t seq)
+static bool missing_test_and_clear(struct flow *f, uint64_t seq)
 {
 	uint64_t *word = &f->missing[seq % LATE_WINDOW / 64], bit = 1ULL << (seq % 64);
 	bool was = *word & bit;
@@ -58,8 +55,7 @@ missing_test_and_clear(struct flow *f, uint64_t seq)
 	return was;
 }
 
-static void
-flow_receive(struct check *c, struct flow *f, uint64_t seq)
+static void flow_receive(struct check *c, struct flow *f, uint64_t seq)
 {
 	if (likely(seq == f->expect)) {
 		missing_test_and_clear(f, seq);
@@ -81,8 +77,7 @@ flow_receive(struct check *c, struct flow *f, uint64_t seq)
 	}
 }
 
-static void
-gap_note(struct check *c, struct flow *f, uint64_t now)
+static void gap_note(struct check *c, struct flow *f, uint64_t now)
 {
 	struct result *r = c->l->res;
 	double hz = rte_get_tsc_hz(), t = now_s();
@@ -92,8 +87,8 @@ gap_note(struct check *c, struct flow *f, uint64_t now)
 	r->gap_count++;
 }
 
-static void
-frame_receive(struct check *c, unsigned int port, const struct rte_mbuf *m, uint64_t now)
+static void frame_receive(struct check *c, unsigned int port, const struct rte_mbuf *m,
+			  uint64_t now)
 {
 	struct load *l = c->l;
 	unsigned int from = port ^ 1;
@@ -120,8 +115,7 @@ frame_receive(struct check *c, unsigned int port, const struct rte_mbuf *m, uint
 	flow_receive(c, f, tag.seq);
 }
 
-static uint32_t
-receive_all(struct check *c)
+static uint32_t receive_all(struct check *c)
 {
 	struct load *l = c->l;
 	struct rte_mbuf *m[MAX_BURST];
@@ -141,8 +135,7 @@ receive_all(struct check *c)
 	return moved;
 }
 
-static uint16_t
-flow_send(struct load *l, struct flow *f, uint64_t limit)
+static uint16_t flow_send(struct load *l, struct flow *f, uint64_t limit)
 {
 	uint16_t done;
 
@@ -154,13 +147,16 @@ flow_send(struct load *l, struct flow *f, uint64_t limit)
 
 			n = RTE_MIN(n, l->window > under_way ? l->window - under_way : 0);
 		}
-		/* Every second burst in one piece: so that the driver's fast ways get their share. */
+		/* Every second burst in one piece: so that the driver's fast ways get their share.
+		 */
 		bool whole = l->segs_min == 1 && (load_random() & 1);
 
 		while (f->held_count < n) {
-			uint16_t len = l->size_min + load_random() % (l->size_max - l->size_min + 1);
-			uint16_t segs =
-				whole ? 1 : l->segs_min + load_random() % (l->segs_max - l->segs_min + 1);
+			uint16_t len =
+				l->size_min + load_random() % (l->size_max - l->size_min + 1);
+			uint16_t segs = whole ? 1
+					      : l->segs_min + load_random() % (l->segs_max -
+									       l->segs_min + 1);
 			struct rte_mbuf *m = frame_create(f->src, f->dst, f->queue, FRAME_DATA,
 							  f->sent + f->held_count, len, segs);
 
@@ -179,8 +175,7 @@ flow_send(struct load *l, struct flow *f, uint64_t limit)
 }
 
 /* Sends probes until every flow has received one: the way is open and every address is learned. */
-static bool
-probe(struct check *c)
+static bool probe(struct check *c)
 {
 	struct load *l = c->l;
 	uint64_t hz = rte_get_tsc_hz(), start = rte_rdtsc(), next = start;
@@ -216,8 +211,7 @@ probe(struct check *c)
 	return false;
 }
 
-void
-check_run(struct load *l, uint64_t t0)
+void check_run(struct load *l, uint64_t t0)
 {
 	struct result *r = l->res;
 	struct check c = {.l = l, .gap_cycles = l->gap_ms * rte_get_tsc_hz() / 1000};
@@ -259,7 +253,8 @@ check_run(struct load *l, uint64_t t0)
 					moved += flow_send(l, f, f->sent + f->held_count);
 				else
 					moved += flow_send(l, f, sending ? limit : f->sent);
-				complete &= f->received + f->duplicate >= f->sent && f->held_count == 0;
+				complete &=
+					f->received + f->duplicate >= f->sent && f->held_count == 0;
 				complete &= !sending || f->sent >= limit;
 			}
 		}
@@ -287,7 +282,8 @@ check_run(struct load *l, uint64_t t0)
 			r->received += f->received;
 			r->reordered += f->reordered;
 			r->duplicate += f->duplicate;
-			if (f->received == 0 || (l->frames > 0 && f->sent < l->frames && !load_stop))
+			if (f->received == 0 ||
+			    (l->frames > 0 && f->sent < l->frames && !load_stop))
 				r->ok = false;
 			rte_pktmbuf_free_bulk(f->held, f->held_count);
 		}

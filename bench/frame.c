@@ -9,23 +9,20 @@
 #define PATTERN_MASK 0xffff
 static uint8_t pattern[PATTERN_MASK + 1 + FRAME_MAX];
 
-void
-frame_init(void)
+void frame_init(void)
 {
 	for (size_t i = 0; i < sizeof(pattern); i++)
 		pattern[i] = load_random();
 }
 
-static const uint8_t *
-frame_payload(const struct frame_tag *tag)
+static const uint8_t *frame_payload(const struct frame_tag *tag)
 {
-	return pattern + ((tag->seq * 37 + tag->src_port * 7919 + tag->src_queue * 101) &
-			  PATTERN_MASK);
+	return pattern +
+	       ((tag->seq * 37 + tag->src_port * 7919 + tag->src_queue * 101) & PATTERN_MASK);
 }
 
-static void
-frame_header(struct frame_hdr *h, const struct port *src, const struct port *dst,
-	     const struct frame_tag *tag, uint16_t len)
+static void frame_header(struct frame_hdr *h, const struct port *src, const struct port *dst,
+			 const struct frame_tag *tag, uint16_t len)
 {
 	memset(h, 0, sizeof(*h));
 	h->eth.dst_addr = dst->mac;
@@ -45,9 +42,8 @@ frame_header(struct frame_hdr *h, const struct port *src, const struct port *dst
 	h->tag = *tag;
 }
 
-struct rte_mbuf *
-frame_create(const struct port *src, const struct port *dst, uint16_t queue, uint32_t magic,
-	     uint64_t seq, uint16_t len, uint16_t nsegs)
+struct rte_mbuf *frame_create(const struct port *src, const struct port *dst, uint16_t queue,
+			      uint32_t magic, uint64_t seq, uint16_t len, uint16_t nsegs)
 {
 	static uint8_t scratch[FRAME_MAX];
 	struct frame_tag tag = {magic, src->index, queue, seq};
@@ -63,7 +59,8 @@ frame_create(const struct port *src, const struct port *dst, uint16_t queue, uin
 	nsegs = RTE_MAX(nsegs, need);
 	data = nsegs == 1 ? rte_pktmbuf_mtod(head, uint8_t *) : scratch;
 	frame_header((struct frame_hdr *)data, src, dst, &tag, len);
-	memcpy(data + sizeof(struct frame_hdr), frame_payload(&tag), len - sizeof(struct frame_hdr));
+	memcpy(data + sizeof(struct frame_hdr), frame_payload(&tag),
+	       len - sizeof(struct frame_hdr));
 	head->pkt_len = len;
 	if (nsegs == 1) {
 		head->data_len = len;
@@ -90,8 +87,7 @@ frame_create(const struct port *src, const struct port *dst, uint16_t queue, uin
 	}
 }
 
-bool
-frame_tag_read(const struct rte_mbuf *m, struct frame_tag *tag)
+bool frame_tag_read(const struct rte_mbuf *m, struct frame_tag *tag)
 {
 	const void *p = rte_pktmbuf_read(m, offsetof(struct frame_hdr, tag), sizeof(*tag), tag);
 
@@ -102,9 +98,8 @@ frame_tag_read(const struct rte_mbuf *m, struct frame_tag *tag)
 	return true;
 }
 
-bool
-frame_verify(const struct rte_mbuf *m, const struct port *src, const struct port *dst,
-	     const struct frame_tag *tag)
+bool frame_verify(const struct rte_mbuf *m, const struct port *src, const struct port *dst,
+		  const struct frame_tag *tag)
 {
 	const uint8_t *payload = frame_payload(tag);
 	uint32_t off = 0, len = m->pkt_len;

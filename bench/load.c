@@ -24,10 +24,10 @@
 
 volatile bool load_stop;
 
-/* DPDK as packaged has RTE_MAX_ETHPORTS (32) ports in a process. Beyond that we are several processes
- * that take turns on the one core, pass by pass. */
+/* DPDK as packaged has RTE_MAX_ETHPORTS (32) ports in a process. Beyond that we are several
+ * processes that take turns on the one core, pass by pass. */
 struct shared {
-	uint32_t turn;	 /* process that runs; futex */
+	uint32_t turn;   /* process that runs; futex */
 	uint32_t active; /* processes that take turns, a bit each */
 	uint32_t nprocs;
 	uint32_t ready; /* processes */
@@ -39,14 +39,12 @@ static struct shared *shared;
 static uint32_t proc;
 static bool taking_turns;
 
-static void
-on_signal(int sig)
+static void on_signal(int sig)
 {
 	load_stop = true;
 }
 
-static void
-die(const char *fmt, ...)
+static void die(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -58,8 +56,7 @@ die(const char *fmt, ...)
 	exit(2);
 }
 
-static void
-turn_wait(void)
+static void turn_wait(void)
 {
 	uint32_t turn;
 
@@ -68,8 +65,7 @@ turn_wait(void)
 }
 
 /* To the next process that is still there, which may be ourselves. */
-static void
-turn_pass(void)
+static void turn_pass(void)
 {
 	uint32_t active = __atomic_load_n(&shared->active, __ATOMIC_ACQUIRE), next = proc;
 
@@ -82,8 +78,7 @@ turn_pass(void)
 	syscall(SYS_futex, &shared->turn, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
-bool
-load_turn(void)
+bool load_turn(void)
 {
 	if (likely(!taking_turns))
 		return false;
@@ -92,8 +87,7 @@ load_turn(void)
 	return true;
 }
 
-static void
-turn_leave(void)
+static void turn_leave(void)
 {
 	if (!taking_turns)
 		return;
@@ -102,23 +96,22 @@ turn_leave(void)
 	turn_pass();
 }
 
-void
-load_ready(struct load *l, uint64_t t0)
+void load_ready(struct load *l, uint64_t t0)
 {
 	if (__atomic_add_fetch(&shared->ready, 1, __ATOMIC_ACQ_REL) == shared->nprocs)
 		fprintf(stderr, "xvio-load: ready after %.1f ms\n",
 			(rte_rdtsc() - t0) * 1e3 / rte_get_tsc_hz());
 	/* From here on the processes run in step, and measure the same seconds. */
 	if (shared->nprocs > 1) {
-		while (__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) < shared->nprocs && !load_stop)
+		while (__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) < shared->nprocs &&
+		       !load_stop)
 			usleep(100);
 		taking_turns = true;
 		turn_wait();
 	}
 }
 
-static void
-port_parse(struct load *l, char *spec)
+static void port_parse(struct load *l, char *spec)
 {
 	struct port *p = &l->ports[l->nports];
 	char *save, *key, *value;
@@ -160,8 +153,8 @@ port_parse(struct load *l, char *spec)
 		die("port: no socket");
 }
 
-static void
-range_parse(const char *what, const char *s, uint16_t *min, uint16_t *max, long lo, long hi)
+static void range_parse(const char *what, const char *s, uint16_t *min, uint16_t *max, long lo,
+			long hi)
 {
 	char *end;
 	long a = strtol(s, &end, 10), b = *end == '-' ? strtol(end + 1, &end, 10) : a;
@@ -172,11 +165,11 @@ range_parse(const char *what, const char *s, uint16_t *min, uint16_t *max, long 
 	*max = b;
 }
 
-static void
-usage(void)
+static void usage(void)
 {
 	printf("usage: xvio-load --port socket=PATH[,server=1][,packed=1][,mrg=1][,in-order=1]\n"
-	       "                        [,vectorized=1][,queues=N][,queue-size=N] --port ... [OPTION]...\n"
+	       "                        [,vectorized=1][,queues=N][,queue-size=N] --port ... "
+	       "[OPTION]...\n"
 	       "Ports 0 and 1 exchange frames, 2 and 3, ...\n"
 	       "  --mode speed|check|ping   fastest, or every byte checked, or single frames\n"
 	       "  --cpus LIST               CPU(s) to run on (1)\n"
@@ -188,7 +181,8 @@ usage(void)
 	       "  --frames N                check: per flow; ping: in all\n"
 	       "  --seconds S               check, speed: how long (3)\n"
 	       "  --warmup S                speed: before measuring (0.4)\n"
-	       "  --window N                frames under way per flow (speed: 3/4 ring; check: no limit)\n"
+	       "  --window N                frames under way per flow (speed: 3/4 ring; check: no "
+	       "limit)\n"
 	       "  --timeout S               without progress, what is missing is lost (5)\n"
 	       "  --lossy                   check: loss and duplicates are no failure\n"
 	       "  --gap MS                  check: report pauses longer than this (2)\n"
@@ -197,16 +191,15 @@ usage(void)
 	exit(0);
 }
 
-static void
-options_parse(struct load *l, int argc, char **argv)
+static void options_parse(struct load *l, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"port", 1, NULL, 'p'},	    {"mode", 1, NULL, 'm'},	{"cpus", 1, NULL, 'c'},
-		{"hugepages", 0, NULL, 'H'}, {"burst", 1, NULL, 'b'},	{"size", 1, NULL, 's'},
-		{"segments", 1, NULL, 'g'}, {"buffer", 1, NULL, 'B'},	{"frames", 1, NULL, 'n'},
-		{"seconds", 1, NULL, 'd'},  {"warmup", 1, NULL, 'w'},	{"window", 1, NULL, 'W'},
-		{"timeout", 1, NULL, 't'},  {"lossy", 0, NULL, 'l'},	{"gap", 1, NULL, 'G'},
-		{"interval", 1, NULL, 'i'}, {"settle", 1, NULL, 'S'},	{"help", 0, NULL, 'h'},
+		{"port", 1, NULL, 'p'},      {"mode", 1, NULL, 'm'},   {"cpus", 1, NULL, 'c'},
+		{"hugepages", 0, NULL, 'H'}, {"burst", 1, NULL, 'b'},  {"size", 1, NULL, 's'},
+		{"segments", 1, NULL, 'g'},  {"buffer", 1, NULL, 'B'}, {"frames", 1, NULL, 'n'},
+		{"seconds", 1, NULL, 'd'},   {"warmup", 1, NULL, 'w'}, {"window", 1, NULL, 'W'},
+		{"timeout", 1, NULL, 't'},   {"lossy", 0, NULL, 'l'},  {"gap", 1, NULL, 'G'},
+		{"interval", 1, NULL, 'i'},  {"settle", 1, NULL, 'S'}, {"help", 0, NULL, 'h'},
 		{NULL, 0, NULL, 0}};
 	uint16_t unused;
 	int c;
@@ -236,7 +229,8 @@ options_parse(struct load *l, int argc, char **argv)
 			range_parse("--burst", optarg, &l->burst, &unused, 1, MAX_BURST);
 			break;
 		case 's':
-			range_parse("--size", optarg, &l->size_min, &l->size_max, FRAME_MIN, FRAME_MAX);
+			range_parse("--size", optarg, &l->size_min, &l->size_max, FRAME_MIN,
+				    FRAME_MAX);
 			break;
 		case 'g':
 			range_parse("--segments", optarg, &l->segs_min, &l->segs_max, 1, FRAME_MIN);
@@ -286,16 +280,14 @@ options_parse(struct load *l, int argc, char **argv)
 
 /* Buffers of one port: both rings full (one entry of the sending one may be a whole chain, by an
  * indirect table), bursts in hand, and the pool's cache. */
-static uint32_t
-port_buffers(const struct load *l, const struct port *p)
+static uint32_t port_buffers(const struct load *l, const struct port *p)
 {
 	uint32_t segs = RTE_MAX((uint32_t)l->segs_max, (l->size_max + l->buffer - 1) / l->buffer);
 
 	return p->queues * (p->queue_size * (1 + segs) + MAX_BURST * 2 * segs) + 2 * 512;
 }
 
-static void
-eal_start(const struct load *l, char *name)
+static void eal_start(const struct load *l, char *name)
 {
 	uint64_t bytes = 0, page = sysconf(_SC_PAGESIZE), object = l->buffer + 512;
 	char cores[32], mem[16];
@@ -322,8 +314,9 @@ eal_start(const struct load *l, char *name)
 	argv[argc++] = strdup("--log-level=error");
 	/* a back end that went away is part of the test, not an error */
 	argv[argc++] = strdup("--log-level=pmd.net.virtio.*:critical");
-	/* The driver shares at most 8 regions of memory. Without hugepages EAL makes one memfd; with
-	 * them it needs to be told, and --in-memory makes memfds so that no mount is needed. */
+	/* The driver shares at most 8 regions of memory. Without hugepages EAL makes one memfd;
+	 * with them it needs to be told, and --in-memory makes memfds so that no mount is needed.
+	 */
 	if (l->hugepages) {
 		argv[argc++] = strdup("--in-memory");
 		argv[argc++] = strdup("--single-file-segments");
@@ -335,8 +328,7 @@ eal_start(const struct load *l, char *name)
 		die("EAL: %s", rte_strerror(rte_errno));
 }
 
-static void
-port_start(const struct load *l, struct port *p)
+static void port_start(const struct load *l, struct port *p)
 {
 	struct rte_eth_conf conf = {
 		.rxmode.mtu = RTE_MAX(l->size_max - RTE_ETHER_HDR_LEN, 1500),
@@ -386,8 +378,7 @@ port_start(const struct load *l, struct port *p)
 }
 
 /* Ports [from, to) in this process. */
-static bool
-run(const struct load *all, unsigned int from, unsigned int to, char *name)
+static bool run(const struct load *all, unsigned int from, unsigned int to, char *name)
 {
 	static struct load l;
 	uint64_t t0;
@@ -425,8 +416,7 @@ run(const struct load *all, unsigned int from, unsigned int to, char *name)
 	return l.res->ok;
 }
 
-static void
-result_add(struct result *sum, const struct result *r)
+static void result_add(struct result *sum, const struct result *r)
 {
 	sum->ok &= r->ok;
 	sum->sent += r->sent;
@@ -442,8 +432,7 @@ result_add(struct result *sum, const struct result *r)
 	sum->first_ms = RTE_MAX(sum->first_ms, r->first_ms);
 }
 
-static void
-result_print(const struct load *l)
+static void result_print(const struct load *l)
 {
 	static const char *const modes[] = {"speed", "check", "ping"};
 	struct result *r = &shared->res[0];
@@ -460,31 +449,40 @@ result_print(const struct load *l)
 	       r->received > 0 ? (double)r->busy_cycles / r->received : 0, shared->tsc_hz,
 	       r->attach_ms, r->first_ms);
 	if (l->mode == MODE_PING)
-		printf(", \"ping_us\": {\"p50\": %.2f, \"p99\": %.2f, \"max\": %.2f}", r->ping_us[0],
-		       r->ping_us[1], r->ping_us[2]);
+		printf(", \"ping_us\": {\"p50\": %.2f, \"p99\": %.2f, \"max\": %.2f}",
+		       r->ping_us[0], r->ping_us[1], r->ping_us[2]);
 	if (l->mode == MODE_CHECK) {
 		printf(", \"gaps\": [");
 		for (uint32_t i = 0; i < RTE_MIN(r->gap_count, (uint32_t)MAX_GAPS); i++)
-			printf("%s{\"port\": %u, \"from_s\": %.6f, \"to_s\": %.6f}", i > 0 ? ", " : "",
-			       r->gaps[i].src_port, r->gaps[i].from_s, r->gaps[i].to_s);
+			printf("%s{\"port\": %u, \"from_s\": %.6f, \"to_s\": %.6f}",
+			       i > 0 ? ", " : "", r->gaps[i].src_port, r->gaps[i].from_s,
+			       r->gaps[i].to_s);
 		printf("]");
 	}
 	printf("}\n");
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
-	static struct load l = {.cpus = "1", .burst = 32, .size_min = 64, .size_max = 64, .segs_min = 1,
-				.segs_max = 1, .seconds = 3, .warmup_s = 0.4, .timeout_s = 5,
-				.gap_ms = 2, .interval_ms = 20};
+	static struct load l = {.cpus = "1",
+				.burst = 32,
+				.size_min = 64,
+				.size_max = 64,
+				.segs_min = 1,
+				.segs_max = 1,
+				.seconds = 3,
+				.warmup_s = 0.4,
+				.timeout_s = 5,
+				.gap_ms = 2,
+				.interval_ms = 20};
 	unsigned int per_proc;
 	bool ok = true;
 
 	options_parse(&l, argc, argv);
 	if (l.buffer == 0)
 		l.buffer = RTE_ALIGN(RTE_MAX(l.size_max + 64, 2048), 64);
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	if (shared == MAP_FAILED)
 		die("memory: %s", strerror(errno));
 	shared->nprocs = (l.nports + RTE_MAX_ETHPORTS - 1) / RTE_MAX_ETHPORTS;

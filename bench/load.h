@@ -17,14 +17,14 @@
 #include <rte_mbuf.h>
 #include <rte_udp.h>
 
-#define MAX_PORTS 128 /* over all processes; one process has RTE_MAX_ETHPORTS at most */
+#define MAX_PORTS  128 /* over all processes; one process has RTE_MAX_ETHPORTS at most */
 #define MAX_QUEUES 16
-#define MAX_BURST 64
-#define MAX_GAPS 64
+#define MAX_BURST  64
+#define MAX_GAPS   64
 
 struct port {
 	char socket[108];
-	bool server;	 /* we listen, the back end connects */
+	bool server; /* we listen, the back end connects */
 	bool packed;
 	bool mergeable;
 	bool in_order;
@@ -32,7 +32,7 @@ struct port {
 	uint16_t queues;
 	uint16_t queue_size;
 	uint16_t index; /* over all processes; names the port in frames */
-	uint16_t id;	/* ethdev */
+	uint16_t id;    /* ethdev */
 	struct rte_ether_addr mac;
 	struct rte_mempool *pool;
 };
@@ -72,15 +72,15 @@ struct load {
 	const char *cpus;
 	bool hugepages;
 	uint16_t burst;
-	uint16_t size_min, size_max;	 /* frame bytes, without FCS */
-	uint16_t segs_min, segs_max;	 /* buffers per sent frame */
-	uint32_t buffer;		 /* data room of a buffer; 0: a frame fits */
-	uint64_t frames;		 /* per flow; 0: until seconds are over */
+	uint16_t size_min, size_max; /* frame bytes, without FCS */
+	uint16_t segs_min, segs_max; /* buffers per sent frame */
+	uint32_t buffer;             /* data room of a buffer; 0: a frame fits */
+	uint64_t frames;             /* per flow; 0: until seconds are over */
 	double seconds;
 	double warmup_s;
 	double timeout_s; /* without progress: what is missing is lost */
 	uint32_t window;  /* frames under way per flow; 0: as many as the rings take */
-	bool lossy;	  /* loss and duplicates are no failure (the other side gets killed) */
+	bool lossy;       /* loss and duplicates are no failure (the other side gets killed) */
 	double gap_ms;
 	double interval_ms; /* ping */
 	double settle_s;
@@ -93,15 +93,14 @@ struct load {
 /* Set by SIGINT and SIGTERM. */
 extern volatile bool load_stop;
 
-/* With more than one process on the core: hands the core to the next one and returns true when it is
- * our turn again. Called once per pass over the ports. */
+/* With more than one process on the core: hands the core to the next one and returns true when it
+ * is our turn again. Called once per pass over the ports. */
 bool load_turn(void);
 
 /* Tells the runner (stderr) that traffic flows; t0 = TSC when the ports were up. */
 void load_ready(struct load *l, uint64_t t0);
 
-static inline uint32_t
-load_random(void)
+static inline uint32_t load_random(void)
 {
 	static uint64_t x = 0x9e3779b97f4a7c15;
 
@@ -120,16 +119,17 @@ struct __rte_packed frame_tag {
 	uint64_t seq;
 };
 
-struct __rte_packed __rte_aligned(2) frame_hdr {
+struct __rte_packed __rte_aligned(2) frame_hdr
+{
 	struct rte_ether_hdr eth;
 	struct rte_ipv4_hdr ip;
 	struct rte_udp_hdr udp;
 	struct frame_tag tag;
 };
 
-#define FRAME_MIN sizeof(struct frame_hdr)
-#define FRAME_MAX 9216
-#define FRAME_DATA 0x5856494f  /* counted and checked */
+#define FRAME_MIN   sizeof(struct frame_hdr)
+#define FRAME_MAX   9216
+#define FRAME_DATA  0x5856494f /* counted and checked */
 #define FRAME_PROBE 0x58564950 /* finds out whether the way is open */
 
 void frame_init(void);

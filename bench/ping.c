@@ -5,8 +5,7 @@
 
 #include "load.h"
 
-static void
-sleep_s(double s)
+static void sleep_s(double s)
 {
 	struct timespec ts = {.tv_sec = s, .tv_nsec = (s - (time_t)s) * 1e9};
 
@@ -14,8 +13,8 @@ sleep_s(double s)
 }
 
 /* Microseconds until the frame arrived at to; negative when it did not. */
-static double
-ping(struct load *l, const struct port *from, const struct port *to, uint64_t seq, double timeout_s)
+static double ping(struct load *l, const struct port *from, const struct port *to, uint64_t seq,
+		   double timeout_s)
 {
 	struct rte_mbuf *m = frame_create(from, to, 0, FRAME_DATA, seq, l->size_min, 1);
 	struct rte_mbuf *rx[MAX_BURST];
@@ -34,7 +33,8 @@ ping(struct load *l, const struct port *from, const struct port *to, uint64_t se
 			for (uint16_t i = 0; i < n; i++) {
 				struct frame_tag tag;
 
-				if (!frame_tag_read(rx[i], &tag) || !frame_verify(rx[i], from, to, &tag))
+				if (!frame_tag_read(rx[i], &tag) ||
+				    !frame_verify(rx[i], from, to, &tag))
 					l->res->corrupt++;
 				else if (tag.seq == seq) /* else: one that we gave up */
 					seen = true;
@@ -46,16 +46,14 @@ ping(struct load *l, const struct port *from, const struct port *to, uint64_t se
 	return seen ? (now - t0) * 1e6 / hz : -1;
 }
 
-static int
-double_cmp(const void *a, const void *b)
+static int double_cmp(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x > y) - (x < y);
 }
 
-void
-ping_run(struct load *l, uint64_t t0)
+void ping_run(struct load *l, uint64_t t0)
 {
 	struct result *r = l->res;
 	uint32_t count = l->frames > 0 ? l->frames : 100, n = 0;

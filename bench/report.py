@@ -66,8 +66,8 @@ def svg(rows, machine):
 
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{head + height + 60}" '
            f'font-family="sans-serif">', f'<rect width="100%" height="100%" fill="#fff"/>',
-           text(left, 20, "Cycles per packet of one worker, 64-byte frames (median, min to max)", 14,
-                "start"), text(left, 38, machine["description"], 11, "start", "#666")]
+           text(left, 20, "Cycles per packet of one worker, 64-byte frames (median, min to max)",
+                14, "start"), text(left, 38, machine["description"], 11, "start", "#666")]
     step = next(s for s in (20, 50, 100, 200, 500, 1000, 5000) if top / s <= 9)
     for v in range(0, int(top), step):
         out.append(f'<line x1="{left}" x2="{width - 120}" y1="{y(v):.1f}" y2="{y(v):.1f}" '
@@ -88,8 +88,8 @@ def svg(rows, machine):
                        'stroke="#222"/>' + text(mid, y(c["max"]) - 4, f'{c["median"]:.0f}', 10))
         out.append(text(x0 + bar * len(systems) / 2, head + height + 16, case))
     for mpps, cycles in bounds.items():
-        out.append(f'<line x1="{left}" x2="{width - 120}" y1="{y(cycles):.1f}" y2="{y(cycles):.1f}" '
-                   'stroke="#b00020" stroke-dasharray="5 4"/>' +
+        out.append(f'<line x1="{left}" x2="{width - 120}" y1="{y(cycles):.1f}" '
+                   f'y2="{y(cycles):.1f}" stroke="#b00020" stroke-dasharray="5 4"/>' +
                    text(width - 116, y(cycles) + 4, f"{mpps} Mpps: {cycles:.0f}", 11, "start",
                         "#b00020"))
     for si, system in enumerate(systems):

@@ -114,7 +114,8 @@ class Bench:
         return result
 
     def measure_speed(self, system, case):
-        load = self.load_start(system, case, "--mode", "speed", "--seconds", str(self.seconds + 0.2))
+        load = self.load_start(system, case, "--mode", "speed",
+                               "--seconds", str(self.seconds + 0.2))
         try:
             system.mark()
             time.sleep(self.seconds)
@@ -161,7 +162,7 @@ class Bench:
 
     def run(self, cases, names):
         samples, rows = {}, []
-        why = {(n, c): installed(n, self.build) or SYSTEMS[n](self.build, None, False).unsupported(c)
+        why = {(n, c): installed(n) or SYSTEMS[n](self.build, None, False).unsupported(c)
                for n in names for c in cases}
         for case in cases:
             for i in range(1 if case.name == "idle" else self.rounds):
@@ -215,7 +216,7 @@ class Bench:
         row["load_cycles_per_packet"] = median(samples, "load_cycles_per_packet")
         # TSC cycles per packet of the whole core, worked or not: at saturation this is the cost
         row["wall_cycles_per_packet"] = self.tsc_hz / (row["mpps"] * 1e6)
-        row["ratio_to_xvio"] = (row["cycles_per_packet"]["median"] / median(base, "cycles_per_packet")
+        row["ratio_to_xvio"] = (statistics.median(cycles) / median(base, "cycles_per_packet")
                                 if base else None)
         return row
 
@@ -244,7 +245,8 @@ def main():
     cases = all_cases(quick)
     wanted = os.environ.get("CASES", "").split() or [c.name for c in cases]
     names = os.environ.get("SYSTEMS", "").split() or list(SYSTEMS)
-    for what, given, known in (("case", wanted, {c.name for c in cases}), ("system", names, SYSTEMS)):
+    for what, given, known in (("case", wanted, {c.name for c in cases}),
+                               ("system", names, SYSTEMS)):
         for name in given:
             if name not in known:
                 sys.exit(f"bench: no {what} {name}; there are: {' '.join(sorted(known))}")

@@ -20,8 +20,8 @@ struct dir {
 	uint16_t queue;
 	uint16_t held_count;
 	uint32_t next_sample;
-	uint64_t sent, received; /* since the window was made */
-	uint64_t shift;		 /* known lost: the numbering runs ahead by so many */
+	uint64_t sent, received;          /* since the window was made */
+	uint64_t shift;                   /* known lost: the numbering runs ahead by so many */
 	struct rte_mbuf *held[MAX_BURST]; /* received, and the ring had no room to send */
 } __rte_cache_aligned;
 
@@ -34,8 +34,7 @@ struct speed {
 	uint64_t reordered, corrupt;
 };
 
-static void
-sample_check(struct speed *s, struct dir *d, const struct rte_mbuf *m)
+static void sample_check(struct speed *s, struct dir *d, const struct rte_mbuf *m)
 {
 	struct frame_tag tag;
 	uint32_t expect, ahead;
@@ -57,8 +56,7 @@ sample_check(struct speed *s, struct dir *d, const struct rte_mbuf *m)
 		s->reordered++;
 }
 
-static void
-dir_fill(struct speed *s, struct dir *d)
+static void dir_fill(struct speed *s, struct dir *d)
 {
 	const struct load *l = s->l;
 	struct rte_mbuf *m[MAX_BURST];
@@ -69,7 +67,8 @@ dir_fill(struct speed *s, struct dir *d)
 		uint16_t n = RTE_MIN(s->window - i, l->burst), done;
 
 		for (uint16_t k = 0; k < n; k++) {
-			uint16_t len = l->size_min + load_random() % (l->size_max - l->size_min + 1);
+			uint16_t len =
+				l->size_min + load_random() % (l->size_max - l->size_min + 1);
 
 			m[k] = frame_create(d->src, d->dst, d->queue, FRAME_DATA, i + k, len, 1);
 			if (m[k] == NULL)
@@ -84,16 +83,14 @@ dir_fill(struct speed *s, struct dir *d)
 	}
 }
 
-static void
-dirs_fill(struct speed *s)
+static void dirs_fill(struct speed *s)
 {
 	for (unsigned int i = 0; i < s->ndirs; i++)
 		dir_fill(s, &s->dirs[i]);
 }
 
 /* Takes what is under way out of the system: until all of it is here, or a while after the last. */
-static void
-dirs_drain(struct speed *s)
+static void dirs_drain(struct speed *s)
 {
 	struct rte_mbuf *m[MAX_BURST];
 	uint64_t patience = rte_get_tsc_hz() / 5, last = rte_rdtsc(), under_way;
@@ -118,8 +115,7 @@ dirs_drain(struct speed *s)
 	} while (under_way > 0 && rte_rdtsc() - last < patience);
 }
 
-static inline uint16_t
-dir_turn(struct speed *s, struct dir *d, uint16_t burst)
+static inline uint16_t dir_turn(struct speed *s, struct dir *d, uint16_t burst)
 {
 	struct rte_mbuf *m[MAX_BURST];
 	uint16_t n, done;
@@ -150,8 +146,7 @@ dir_turn(struct speed *s, struct dir *d, uint16_t burst)
 	return n;
 }
 
-static void
-run_for(struct speed *s, double seconds)
+static void run_for(struct speed *s, double seconds)
 {
 	uint64_t now = rte_rdtsc(), end = now + seconds * rte_get_tsc_hz();
 	uint64_t busy = 0, moved_total = 0;
@@ -172,8 +167,7 @@ run_for(struct speed *s, double seconds)
 	s->moved = moved_total;
 }
 
-void
-speed_run(struct load *l)
+void speed_run(struct load *l)
 {
 	struct result *r = l->res;
 	struct speed s = {.l = l, .window = l->window};

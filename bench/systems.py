@@ -120,7 +120,8 @@ class Testpmd(System):
 
     def start(self, case):
         # line-buffered, so that its answers come when they are given
-        argv = ["stdbuf", "-oL", "dpdk-testpmd", "-l", f"{WORKER_CPU},{LOAD_CPU}", "--main-lcore", str(LOAD_CPU),
+        argv = ["stdbuf", "-oL", "dpdk-testpmd", "-l", f"{WORKER_CPU},{LOAD_CPU}",
+                "--main-lcore", str(LOAD_CPU),
                 "--no-pci", "--no-telemetry", "--log-level=error"] + self.eal_memory(256)
         for i in range(case.ports):
             argv += ["--vdev", f"net_vhost{i},iface={self.socket(i)},queues=1"]
@@ -231,7 +232,8 @@ class OvsDpdk(System):
 
     def read(self):
         text = self.appctl("dpif-netdev/pmd-stats-show")
-        pmd = re.search(rf"pmd thread numa_id \d+ core_id {WORKER_CPU}:(.*?)(?=\n\w|\Z)", text, re.S)
+        pmd = re.search(rf"pmd thread numa_id \d+ core_id {WORKER_CPU}:(.*?)(?=\n\w|\Z)",
+                        text, re.S)
 
         def value(key):
             return float(re.search(rf"{key}: ([\d.]+)", pmd[1])[1])
@@ -298,7 +300,7 @@ class Xvio(System):
 SYSTEMS = {cls.name: cls for cls in (Xvio, OvsDpdk, Testpmd)}
 
 
-def installed(name, build):
+def installed(name):
     """Why the system cannot run here, or None."""
     if name == "testpmd" and shutil.which("dpdk-testpmd") is None:
         return "dpdk-testpmd is not installed (package dpdk-dev)"

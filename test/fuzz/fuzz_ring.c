@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest that writes whatever it likes into its memory, before and while we receive from one of its
- * rings and send to another.
+ * A guest that writes whatever it likes into its memory, before and while we receive from one of
+ * its rings and send to another.
  *
- * Input: struct input; n_ops pairs of bytes (what happens, see step()); n_mutations pairs of 16-bit words
- * (where, what) that are written on request and, by a second thread, all the time; the rest is the image
- * of guest memory: the parts of ring 0, of ring 1, then buffers. Each part is a region of its own, of
- * exactly its size, that ends at a page that nobody may touch; the rest of its pages is poisoned.
+ * Input: struct input; n_ops pairs of bytes (what happens, see step()); n_mutations pairs of 16-bit
+ * words (where, what) that are written on request and, by a second thread, all the time; the rest
+ * is the image of guest memory: the parts of ring 0, of ring 1, then buffers. Each part is a region
+ * of its own, of exactly its size, that ends at a page that nobody may touch; the rest of its pages
+ * is poisoned.
  */
 #include "fuzz_ring.h"
 
@@ -31,15 +32,15 @@
 #include "virtio/vring.h"
 #include "virtio/vring_ops.h"
 
-#define BIT(n) (UINT64_C(1) << (n))
+#define BIT(n)    (UINT64_C(1) << (n))
 #define POOL_SIZE 511
-#define PAGE 4096u
-#define PART_MAX (4 * PAGE)
+#define PAGE      4096u
+#define PART_MAX  (4 * PAGE)
 #define QUEUE_MAX 256
 
 struct input {
 	uint8_t features; /* of feature_bits; 64: dirty log, 128: in-flight log */
-	uint8_t how;	  /* 1: AVX-512; 2: second thread; 4: wrap counters start at 0; 8: few mbufs */
+	uint8_t how; /* 1: AVX-512; 2: second thread; 4: wrap counters start at 0; 8: few mbufs */
 	uint8_t sizes[2];
 	uint16_t start; /* position of both rings */
 	uint8_t n_ops, n_mutations;
@@ -64,10 +65,10 @@ enum part {
 	RING, /* desc, avail, used of ring 0, then of ring 1 */
 	N_PARTS = RING + 6,
 };
-#define BUFFERS_GPA UINT64_C(0x10000)
-#define BUFFERS_BYTES PART_MAX
-#define MORE_BYTES 1000u
-#define RING_GPA(part) (UINT64_C(0x100000) * (1 + (part) - RING))
+#define BUFFERS_GPA    UINT64_C(0x10000)
+#define BUFFERS_BYTES  PART_MAX
+#define MORE_BYTES     1000u
+#define RING_GPA(part) (UINT64_C(0x100000) * (1 + (part)-RING))
 
 struct ring {
 	struct xv_vring vq;
@@ -97,7 +98,8 @@ void fuzz_ring_init(void)
 	mem = calloc(1, sizeof(*mem));
 	FUZZ_CHECK(mem != NULL);
 	for (i = 0; i < N_PARTS; i++) {
-		uint8_t *p = mmap(NULL, PART_MAX + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		uint8_t *p = mmap(NULL, PART_MAX + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+				  -1, 0);
 
 		FUZZ_CHECK(p != MAP_FAILED);
 		FUZZ_CHECK(mprotect(p + PAGE, PART_MAX, PROT_READ | PROT_WRITE) == 0);
@@ -113,8 +115,8 @@ static void make_part(enum part part, uint64_t gpa, uint64_t bytes)
 	FUZZ_CHECK(bytes <= PART_MAX);
 	ASAN_UNPOISON_MEMORY_REGION(start, PART_MAX);
 	memset(start, 0, PART_MAX);
-	mem->regions[part] = (struct xv_region){
-		.gpa = gpa, .size = bytes, .hva = part_end[part] - aligned};
+	mem->regions[part] =
+		(struct xv_region){.gpa = gpa, .size = bytes, .hva = part_end[part] - aligned};
 	ASAN_POISON_MEMORY_REGION(start, PART_MAX - aligned);
 	ASAN_POISON_MEMORY_REGION(part_end[part] - aligned + bytes, aligned - bytes);
 }
@@ -122,7 +124,7 @@ static void make_part(enum part part, uint64_t gpa, uint64_t bytes)
 /* The byte at `offset` of the image; NULL: it is longer than memory. */
 static uint8_t *image_at(uint32_t offset)
 {
-	static const uint8_t order[N_PARTS] = {RING,	 RING + 1, RING + 2, RING + 3,
+	static const uint8_t order[N_PARTS] = {RING,     RING + 1, RING + 2, RING + 3,
 					       RING + 4, RING + 5, BUFFERS,  MORE_BUFFERS};
 	unsigned int i;
 
@@ -175,11 +177,12 @@ static void ring_start(struct ring *r)
 		s->inflight = &r->area->queues[0];
 		s->inflight->recover = false;
 		if (r->area->packed)
-			FUZZ_CHECK(xv_inflight_start_packed(s->inflight, s->desc, s->size, &s->used_idx,
-							    &s->used_wrap, NULL) == 0);
+			FUZZ_CHECK(xv_inflight_start_packed(s->inflight, s->desc, s->size,
+							    &s->used_idx, &s->used_wrap,
+							    NULL) == 0);
 		else
-			FUZZ_CHECK(xv_inflight_start_split(s->inflight, s->avail, s->size, s->used_idx,
-							   &s->avail_idx, NULL) == 0);
+			FUZZ_CHECK(xv_inflight_start_split(s->inflight, s->avail, s->size,
+							   s->used_idx, &s->avail_idx, NULL) == 0);
 	}
 	xv_vring_start(&r->vq, s);
 }
@@ -197,7 +200,8 @@ static void ring_open(struct ring *r, const struct input *in, unsigned int which
 	for (i = 0; i < 6; i++)
 		features |= in->features & 1u << i ? feature_bits[i] : 0;
 	size = (uint16_t)(packed ? in->sizes[which] + 1u : 1u << in->sizes[which] % 9);
-	xv_vring_bytes(size, packed, (features & BIT(VIRTIO_RING_F_EVENT_IDX)) != 0, &desc, &avail, &used);
+	xv_vring_bytes(size, packed, (features & BIT(VIRTIO_RING_F_EVENT_IDX)) != 0, &desc, &avail,
+		       &used);
 	make_part(part, RING_GPA(part), desc);
 	make_part(part + 1, RING_GPA(part + 1), avail);
 	make_part(part + 2, RING_GPA(part + 2), used);
@@ -416,7 +420,8 @@ void fuzz_ring_run(const uint8_t *data, size_t size, bool packed)
 	for (i = 0; i < size && image_at(i) != NULL; i++)
 		*image_at(i) = data[i];
 	xv_vring_use_avx512 = (in.how & 1) != 0 && __builtin_cpu_supports("avx512bw") &&
-			      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+			      __builtin_cpu_supports("avx512vl") &&
+			      __builtin_cpu_supports("avx512dq");
 	ring_start(&rings[0]);
 	ring_start(&rings[1]);
 	if (in.how & 8) {

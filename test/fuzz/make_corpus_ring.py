@@ -98,6 +98,8 @@ def main():
         # Flags and lengths of the first descriptors, index of the available ring, headers.
         mutations = [(8, 0), (12, 3), (14, 0x80), (14, 0x8080), (14, 0x8000), (30, 0x80), (16 * 8 + 2, 40),
                      (0, 0xffff), (6, 1), (24, 0xffff)]
+        # The first descriptor is there, is not there, is there ...
+        flips = [(8, BUFFER), (14, 0x80), (8, BUFFER), (14, 0x8000)]
         seeds = {
             'plain': (0, 0, 8, 0, walk),
             'avx512': (V1, AVX512, 16, 0, walk),
@@ -110,7 +112,8 @@ def main():
             'few-mbufs': (V1 | ORDER, FEW_MBUFS, 16, 1, walk),
             'thread': (V1 | MRG, THREAD, 4, 0, walk * 2, mutations),
             'thread-avx512': (V1 | MRG, THREAD | AVX512, 16, 0, walk * 2, mutations),
-            'thread-small': (V1, THREAD, 1, 0, walk * 2, mutations[2:5]),
+            'thread-small': (V1, THREAD, 1, 0, [(RECV, 63), (RESTART, 0)] * 100, flips),
+            'thread-small-avx512': (V1, THREAD | AVX512, 8, 0, [(RECV, 63), (RESTART, 0)] * 100, flips),
             'mutations': (V1 | MRG, 0, 8, 0, walk, mutations),
             'wrap': (V1 | EVENT, WRAP0, 8, 7, walk * 3),
             'chains': (V1 | MRG, 0, 8, 0, walk, (), 'two'),

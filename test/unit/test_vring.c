@@ -607,7 +607,7 @@ static void no_room(const struct line_config *c)
 			assert_int_equal(why, XV_VRING_TOO_LONG);
 		else if (pieces * n < c->size)
 			assert_int_equal(why, XV_VRING_FULL);
-		assert_memory_equal(image, line->guest.bytes, bytes);
+		assert_int_equal(memcmp(image, line->guest.bytes, bytes), 0);
 		assert_int_equal(line->vq.avail_idx, before.avail_idx);
 		assert_int_equal(line->vq.used_idx, before.used_idx);
 		assert_int_equal(line->vq.avail_wrap, before.avail_wrap);
@@ -657,7 +657,7 @@ static void tiny_buffers_are_no_offence(void **state)
  * The dirty log: exactly the pages that were written, and of the used ring at least those.
  */
 #define LOG_BYTES ((GUEST_FAR + LINE_REGION_BYTES) / 4096 / 8 + 1)
-static _Atomic uint8_t dirty_bits[LOG_BYTES];
+static uint8_t dirty_bits[LOG_BYTES];
 static uint8_t expected_bits[LOG_BYTES];
 
 static void expect_dirty(uint64_t gpa, uint64_t len)
@@ -671,7 +671,8 @@ static void expect_dirty(uint64_t gpa, uint64_t len)
 static void dirty(const struct line_config *c)
 {
 	static uint8_t ring_before[64 * 1024];
-	struct xv_dirty_log log = {.bits = dirty_bits, .size_bytes = sizeof(dirty_bits)};
+	struct xv_dirty_log log = {.bits = (_Atomic uint8_t *)dirty_bits,
+				   .size_bytes = sizeof(dirty_bits)};
 	unsigned int round, i;
 	int sending;
 
@@ -699,8 +700,7 @@ static void dirty(const struct line_config *c)
 					break;
 			}
 			guest_ring_publish(&line->ring);
-			for (i = 0; i < sizeof(dirty_bits); i++)
-				dirty_bits[i] = 0;
+			memset(dirty_bits, 0, sizeof(dirty_bits));
 			memset(expected_bits, 0, sizeof(expected_bits));
 			memcpy(ring_before, ring, ring_bytes);
 			if (sending) {
@@ -733,8 +733,7 @@ static void dirty(const struct line_config *c)
 			     page++)
 				if (went > 0 && (dirty_bits[page / 8] & 1u << (page % 8)) != 0)
 					expect_dirty(page * 4096, 1);
-			for (i = 0; i < sizeof(dirty_bits); i++)
-				assert_int_equal(dirty_bits[i], expected_bits[i]);
+			assert_int_equal(memcmp(dirty_bits, expected_bits, sizeof(dirty_bits)), 0);
 		}
 	}
 }

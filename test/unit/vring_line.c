@@ -25,12 +25,13 @@ uint32_t line_random(uint32_t n)
 
 void line_frame_bytes(uint64_t seed, uint8_t *to, uint32_t len)
 {
+	uint64_t word;
 	uint32_t i;
 
-	for (i = 0; i < len; i++) {
-		if (i % 8 == 0)
-			seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-		to[i] = (uint8_t)(seed >> (8 * (i % 8)) ^ seed >> 32);
+	for (i = 0; i < len; i += sizeof(word)) {
+		seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		word = seed ^ seed >> 32;
+		memcpy(to + i, &word, RTE_MIN(sizeof(word), len - i));
 	}
 }
 

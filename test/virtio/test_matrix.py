@@ -79,7 +79,7 @@ def filters():
 
 
 def driver_path(lab, port, case, filters):
-    """Where the driver's socket is: xviod's own, or the filter's that takes indirect tables away."""
+    """Where the driver's socket is: xviod's own, or the filter's that hides indirect tables."""
     path = lab.path(port)
     if case['indirect']:
         return path
@@ -170,7 +170,7 @@ def test_driver_comes_back(lab, driver, ring):
 
 @pytest.mark.parametrize('ring', ['split', 'packed'])
 def test_daemon_comes_back(ring):
-    """xviod is killed under load and started again: the guests go on as if the cable had been out."""
+    """xviod is killed under load and started again: the guests go on by themselves."""
     config = {'ports': [{'name': 'vm%d' % i, 'kind': 'vhost', 'mode': 'client'} for i in range(2)],
               'wires': [{'name': 'w', 'ports': ['vm0', 'vm1']}]}
     took = []
