@@ -202,8 +202,10 @@ uint16_t XV_SPLIT(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n)
 
 	if (unlikely(xv_vring_is_broken(vq)))
 		return 0;
+	/* Also a bound for frames that are dropped for their headers: one call, one burst. */
+	n = RTE_MIN(n, (uint16_t)XV_BURST);
 	avail = split_available(vq, n);
-	n = RTE_MIN(n, XV_BURST);
+	avail = RTE_MIN(avail, n);
 	while (done < n && avail > 0) {
 		unsigned int i, k = 0;
 		uint16_t head;

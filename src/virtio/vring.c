@@ -206,24 +206,25 @@ static bool packed_is_avail(const struct xv_vring *vq, uint16_t pos, bool wrap)
 	       ((flags >> VRING_PACKED_DESC_F_USED) & 1) != wrap;
 }
 
-uint16_t xv_vring_backlog(struct xv_vring *vq, uint16_t n)
+static uint16_t split_backlog(struct xv_vring *vq, uint16_t n)
 {
-	if (!vq->is_packed) {
-		uint16_t avail = (uint16_t)(vq->avail_seen - vq->avail_idx);
+	uint16_t avail = (uint16_t)(vq->avail_seen - vq->avail_idx), seen;
 
-		if (avail < n) {
-			uint16_t seen = __atomic_load_n(&vq->avail->idx, __ATOMIC_ACQUIRE);
-
-			avail = (uint16_t)(seen - vq->avail_idx);
-			if (avail > vq->size) {
-				xv_vring_break(vq, XV_VRING_BAD_AVAIL);
-				return 0;
-			}
-			vq->avail_seen = seen;
-		}
+	if (avail >= n)
 		return avail;
+	seen = __atomic_load_n(&vq->avail->idx, __ATOMIC_ACQUIRE);
+	avail = (uint16_t)(seen - vq->avail_idx);
+	if (avail > vq->size) {
+		xv_vring_break(vq, XV_VRING_BAD_AVAIL);
+		return 0;
 	}
-	/* Two looks tell what matters: whether n wait, or any. */
+	vq->avail_seen = seen;
+	return avail;
+}
+
+/* Two looks tell what matters: whether n wait, or any. */
+static uint16_t packed_backlog(const struct xv_vring *vq, uint16_t n)
+{
 	uint32_t last = vq->avail_idx + n - 1u;
 	bool wrap = vq->avail_wrap;
 
@@ -231,9 +232,17 @@ uint16_t xv_vring_backlog(struct xv_vring *vq, uint16_t n)
 		last -= vq->size;
 		wrap = !wrap;
 	}
-	if (last < vq->size && packed_is_avail(vq, (uint16_t)last, wrap))
+	if (packed_is_avail(vq, (uint16_t)last, wrap))
 		return n;
 	return packed_is_avail(vq, vq->avail_idx, vq->avail_wrap) ? 1 : 0;
+}
+
+uint16_t xv_vring_backlog(struct xv_vring *vq, uint16_t n)
+{
+	uint16_t most = n < vq->size ? n : vq->size, backlog;
+
+	backlog = vq->is_packed ? packed_backlog(vq, most) : split_backlog(vq, most);
+	return backlog >= most ? n : backlog;
 }
 
 bool xv_vring_arm(struct xv_vring *vq)

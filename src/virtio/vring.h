@@ -129,7 +129,10 @@ void xv_vring_start(struct xv_vring *vq, const struct xv_vring_setup *setup);
 /* control, ring unpublished and grace period over. Writes back nothing; leaves indexes for GET_VRING_BASE. */
 void xv_vring_stop(struct xv_vring *vq);
 
-/* worker (owner). How many packets wait, up to n: exact for split, a peek for packed. */
+/*
+ * worker (owner). n if so many packets wait, or the ring, when smaller, is full; else fewer, 0 if none:
+ * exact for split rings, a peek (0 or 1) for packed ones.
+ */
 uint16_t xv_vring_backlog(struct xv_vring *vq, uint16_t n);
 /* worker (owner). Ask for kicks; false if something waits already (then it is not armed). */
 bool xv_vring_arm(struct xv_vring *vq);
