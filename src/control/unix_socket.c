@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -31,15 +31,15 @@ static bool is_alive(const struct sockaddr_un *address)
 
 static void make_directory(const char *path)
 {
-	char dir[108];
-	char *slash;
+	const char *slash = strrchr(path, '/');
+	char *dir;
 
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (slash != NULL && slash != dir) {
-		*slash = '\0';
+	if (slash == NULL || slash == path)
+		return;
+	dir = strndup(path, (size_t)(slash - path));
+	if (dir != NULL)
 		(void)mkdir(dir, 0755); /* bind() says what is wrong, if anything */
-	}
+	free(dir);
 }
 
 int xv_unix_socket_listen(struct xv_unix_socket *sock, const char *path, mode_t mode,
