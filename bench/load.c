@@ -291,7 +291,7 @@ static void eal_start(const struct load *l, char *name)
 {
 	uint64_t bytes = 0, page = sysconf(_SC_PAGESIZE), object = l->buffer + 512;
 	char cores[32], mem[16];
-	char *argv[16];
+	static char *argv[16]; /* EAL keeps pointers into it */
 	int argc = 0;
 
 	/* a pool does not let objects straddle small pages */

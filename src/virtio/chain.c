@@ -104,11 +104,11 @@ enum xv_vring_error xv_chain_walk_split(struct xv_vring *vq, uint16_t head, bool
 }
 
 /*
- * 2.8.7: in here only WRITE means something, and not even that to us: a buffer's direction is that of
- * its ring. DPDK's driver (22.11) marks the header of what it transmits as writable.
+ * 2.8.7: in here only WRITE means something. We do not write where it is missing; but we read where it is
+ * set, because DPDK's driver (22.11) marks the header of what it transmits as writable.
  */
 static enum xv_vring_error walk_packed_indirect(struct xv_vring *vq, const struct snapshot *d,
-						struct xv_pieces *pieces)
+						uint16_t direction, struct xv_pieces *pieces)
 {
 	const struct vring_packed_desc *table = indirect_table(vq, d);
 	uint32_t i, n = d->len / sizeof(*table);
@@ -117,8 +117,11 @@ static enum xv_vring_error walk_packed_indirect(struct xv_vring *vq, const struc
 		return XV_VRING_BAD_INDIRECT;
 	for (i = 0; i < n; i++) {
 		struct snapshot e = descriptor_read(&table[i]);
-		enum xv_vring_error error = append(vq, pieces, e.addr, e.len);
+		enum xv_vring_error error;
 
+		if ((e.fourth & direction) != direction)
+			return XV_VRING_BAD_CHAIN;
+		error = append(vq, pieces, e.addr, e.len);
 		if (error != XV_VRING_OK)
 			return error;
 	}
@@ -143,7 +146,7 @@ enum xv_vring_error xv_chain_walk_packed(struct xv_vring *vq, uint16_t pos, bool
 		if ((flags & VRING_DESC_F_INDIRECT) != 0) {
 			if (steps > 1 || (flags & VRING_DESC_F_NEXT) != 0)
 				return XV_VRING_BAD_INDIRECT;
-			error = walk_packed_indirect(vq, &d, pieces);
+			error = walk_packed_indirect(vq, &d, direction, pieces);
 		} else if ((flags & VRING_DESC_F_WRITE) != direction) {
 			return XV_VRING_BAD_CHAIN;
 		} else {

@@ -16,6 +16,11 @@ import yaml
 BUILD = pathlib.Path(os.environ.get('XVIO_BUILD', 'build')).resolve()
 
 
+# What a process may grow by without leaking. A sanitizer keeps what was freed, and looks for leaks itself
+# when the process ends.
+SLACK_KB = 4096 if not os.environ.get('SAN') else 1 << 20
+
+
 class Error(Exception):
     """xviod (or xvioctl) refused; `data` is the error's data member."""
 

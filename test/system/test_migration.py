@@ -6,9 +6,13 @@ import subprocess
 
 import pytest
 
-from guest import Copy, Guest, Nic, Ping
+from guest import Copy, Guest, Nic, Ping, TornMemory
 
 ROUND_TRIPS = 10
+
+# How many migrations QEMU may spoil (guest.py says how), and how many pages each. A back end that
+# does not log what it writes spoils every one, by the dozen of pages.
+TORN_TRIPS, TORN_PAGES = 6, 40
 
 
 def ip(*arguments):
@@ -53,13 +57,23 @@ def test_there_and_back(labs, cable, ring):
     back = Copy(peer, vm, '10.0.0.1', mb=20, endless=True)
     ping = Ping(peer, '10.0.0.1')
     here, there = sides
-    downtimes = []
-    for trip in range(2 * (ROUND_TRIPS if ring == 'split' else 2)):
-        target = Guest('vm%d' % (trip + 1), [Nic(there.socket('vm'), mac=mac, packed=packed)],
-                       directory=there.dir, incoming=str(there.dir / ('trip%d.sock' % trip)))
+    downtimes, torn = [], []
+    trip = 0
+    while trip < 2 * (ROUND_TRIPS if ring == 'split' else 2):
+        name = 'vm%d' % (trip + len(torn) + 1)
+        target = Guest(name, [Nic(there.socket('vm'), mac=mac, packed=packed)],
+                       directory=there.dir, incoming=str(there.dir / (name + '.sock')))
         there.guests.append(target)
         target.start()
-        downtimes.append(vm.migrate(target)['downtime'])
+        try:
+            downtimes.append(vm.migrate(target)['downtime'])
+        except TornMemory as e:
+            torn.append(str(e))
+            assert len(torn) <= TORN_TRIPS and len(e.pages) <= TORN_PAGES, '\n'.join(torn)
+            there.state('vm', 'waiting')
+            peer.reaches('10.0.0.1', 10)
+            continue
+        trip += 1
         here.state('vm', 'waiting')
         assert there.show('vm')['virtio']['connected']
         # Both daemons know where it is now: from its own frames or the announcement.
@@ -71,6 +85,6 @@ def test_there_and_back(labs, cable, ring):
     sent, received, gap, figures = ping.stop()
     out.finish()
     back.finish()
-    print('downtime ms: %s; ping: %d of %d, longest gap %.1f s, %s' %
-          (downtimes, received, sent, gap, figures))
-    assert received >= 0.5 * sent, figures
+    print('downtime ms: %s; spoilt by QEMU: %s; ping: %d of %d, longest gap %.1f s, %s' %
+          (downtimes, torn, received, sent, gap, figures))
+    assert gap <= 3.0, figures

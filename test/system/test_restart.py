@@ -15,16 +15,12 @@ def blue(lab, mode, names='ab', **keys):
 
 
 @pytest.mark.parametrize('mode', ['server', 'client'])
-@pytest.mark.parametrize('ring', ['split', 'packed'])
-def test_daemon_killed(lab, mode, ring):
+def test_daemon_killed(lab, mode):
     """kill -9 and a new daemon: the guests notice a pause, and their connections live on."""
-    config = blue(lab, mode)
-    lab.daemon.rpc('network.add', **config['networks'][0])
-    for port in config['ports']:
-        lab.daemon.rpc('port.add', **port)
-    lab.daemon.config = config
-    nic = {'packed': ring == 'packed'}
-    a, b = lab.guest('a', nic=nic), lab.guest('b', nic=nic)
+    lab.daemon.config = blue(lab, mode)
+    lab.daemon.stop()
+    lab.start()
+    a, b = lab.guest('a'), lab.guest('b')
     a.ready().address('10.0.0.1/24')
     b.ready().address('10.0.0.2/24').reaches('10.0.0.1')
     copy, ping = Copy(a, b, '10.0.0.2', endless=True), Ping(a, '10.0.0.2')
@@ -34,13 +30,34 @@ def test_daemon_killed(lab, mode, ring):
         lab.start()
         for name in 'a', 'b':
             lab.state(name, 'up')
+        # QEMU, when it is the client, tries again only once a second.
         a.reaches('10.0.0.2', 10)
         assert copy.running()
     copy.finish()
     figures = ping.stop()[3]
-    # QEMU, when it is the client, tries again only once a second.
     assert a.ping('10.0.0.2', count=10), figures
     assert b.ping('10.0.0.1', count=10)
+
+
+def test_daemon_killed_packed(lab):
+    """Where a packed ring stood dies with the daemon: QEMU keeps no in-flight log for a NIC, and
+    restores the position of split rings only. A guest that sets its NIC up anew is back."""
+    lab.daemon.config = blue(lab, 'server')
+    lab.daemon.stop()
+    lab.start()
+    a, b = (lab.guest(name, nic={'packed': True}) for name in 'ab')
+    a.ready().address('10.0.0.1/24')
+    b.ready().address('10.0.0.2/24').reaches('10.0.0.1')
+    lab.daemon.kill()
+    lab.start()
+    for name in 'a', 'b':
+        lab.state(name, 'up')
+    for guest, address in (a, '10.0.0.1/24'), (b, '10.0.0.2/24'):
+        guest.check('cd /sys/bus/virtio/drivers/virtio_net; echo virtio0 >unbind; '
+                    'echo virtio0 >bind')
+        guest.address(address)
+    a.reaches('10.0.0.2')
+    Copy(a, b, '10.0.0.2').finish()
 
 
 def test_daemon_stopped(lab):

@@ -72,6 +72,10 @@ def test_transmit_indirect_chain(arena, packed, chain):
     g.txq[0].ring.put_table(table, resolve(g, chain))
     g.txq[0].ring.add([(table, 16 * len(chain), DESC_INDIRECT)])
     g.txq[0].publish(kick=True)
+    if packed and any(f & DESC_WRITE for _, _, f in chain):
+        # DPDK's driver does so: read all the same, from the guest's own memory
+        assert len(arena.peer.receive(1)) == 1
+        return
     arena.contained()
     arena.peer.silence(0.01)
 

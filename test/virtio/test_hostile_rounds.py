@@ -12,6 +12,7 @@ from frontend import BASIC, F, NEED_REPLY, VERSION, Channel, Closed, Guest, Req,
 from test_hostile import CHAINS, RX_CHAINS
 from test_hostile_messages import BAD_INFLIGHT, BAD_LOGS, BAD_MESSAGES, BAD_TABLES
 from vring import Memory, Region, wait
+from xvio import SLACK_KB
 
 
 def small(arena, **options):
@@ -118,6 +119,6 @@ def test_thousand_rounds(arena):
     fds, maps, rss = daemon.fds(), daemon.maps(), daemon.rss_kb()
     broken = arena.virtio()['broken_total']
     rounds(1000)
-    arena.settle(fds=fds, maps=maps + 4, rss_kb=rss + 4096)
+    arena.settle(fds=fds, maps=maps + 4, rss_kb=rss + SLACK_KB)
     assert arena.virtio()['broken_total'] > broken + 100
     arena.bystander.check()
