@@ -217,7 +217,9 @@ uint16_t XV_SPLIT(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n)
 			/* Alone, but too short for anything or too long for one buffer: the slow way. */
 			if (unlikely(lens[i] - vq->hdr_len - 1u >= XV_PACKET_DATA_BYTES))
 				break;
+			/* The frame mostly begins a line after its header. */
 			__builtin_prefetch(vas[i]);
+			__builtin_prefetch(vas[i] + 64);
 		}
 		k = i;
 		if (likely(k > 0)) {
