@@ -519,7 +519,7 @@ def accelerator():
             try:
                 probe.start().ready(8.0)
                 answer = 'kvm'
-            except Error:
+            except (Error, OSError):   # also a QEMU that dies while we speak to it
                 pass
             finally:
                 probe.kill()
