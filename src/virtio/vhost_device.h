@@ -47,6 +47,8 @@ struct xv_vhost_message {
 	int reply_fd; /* closed once it is sent; -1 = none */
 };
 
+#define XV_VHOST_REMOVED 16
+
 struct xv_vhost {
 	LIST_ENTRY(xv_vhost) link;
 	char *name; /* for log lines: "vhost vm1" */
@@ -74,6 +76,9 @@ struct xv_vhost {
 	uint16_t mtu;
 	uint8_t status;
 	struct xv_guest_memory *mem; /* NULL until the first region */
+	/* Regions removed last, of this connection: QEMU 7.2 says so once for every queue pair. */
+	struct xv_vhost_memory_region removed[XV_VHOST_REMOVED];
+	unsigned int n_removed;
 	struct xv_dirty_log *log;
 	struct xv_inflight_area *inflight;
 	int log_fd,

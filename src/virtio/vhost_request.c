@@ -245,11 +245,40 @@ static int get_max_mem_slots(struct xv_vhost *v, struct xv_vhost_message *msg, s
 	return 0;
 }
 
+static bool same_region(const struct xv_vhost_memory_region *r, uint64_t gpa, uint64_t size,
+			uint64_t uva)
+{
+	return r->gpa == gpa && r->size == size && r->uva == uva;
+}
+
+/*
+ * QEMU 7.2 adds and removes each region once for every queue pair, because each is a device of its own
+ * to it. What we were told already is no news, and no offence.
+ */
+static bool is_added(const struct xv_vhost *v, const struct xv_vhost_memory_region *r)
+{
+	const struct xv_region *known = v->mem == NULL ? NULL : xv_guest_memory_lookup(v->mem, r->gpa);
+
+	return known != NULL && same_region(r, known->gpa, known->size, known->uva);
+}
+
+static bool is_removed(const struct xv_vhost *v, const struct xv_vhost_memory_region *r)
+{
+	unsigned int i;
+
+	for (i = 0; i < XV_VHOST_REMOVED && i < v->n_removed; i++)
+		if (same_region(r, v->removed[i].gpa, v->removed[i].size, v->removed[i].uva))
+			return true;
+	return false;
+}
+
 static int add_mem_reg(struct xv_vhost *v, struct xv_vhost_message *msg, struct xv_err *err)
 {
 	const struct xv_vhost_memory_region *r = &msg->payload.single.region;
 	int rc;
 
+	if (is_added(v, r))
+		return 0;
 	if (v->mem == NULL && xv_guest_memory_create(&v->mem) != 0)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 	stop_all(v);
@@ -263,11 +292,14 @@ static int rem_mem_reg(struct xv_vhost *v, struct xv_vhost_message *msg, struct 
 {
 	const struct xv_vhost_memory_region *r = &msg->payload.single.region;
 
+	if (!is_added(v, r) && is_removed(v, r))
+		return 0;
 	stop_all(v);
 	if (v->mem == NULL || xv_guest_memory_del(v->mem, r->gpa, r->size, r->uva) != 0)
 		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
 				  "there is no memory region at %#llx to remove",
 				  (unsigned long long)r->gpa);
+	v->removed[v->n_removed++ % XV_VHOST_REMOVED] = *r;
 	return xv_vhost_rings_start(v, 0, v->n_rings, true, err);
 }
 
@@ -622,6 +654,7 @@ void xv_vhost_reset(struct xv_vhost *v)
 	v->mem = NULL;
 	close_fd(&v->log_fd);
 	close_fd(&v->backend_fd);
+	v->n_removed = 0;
 	v->protocol_features = 0;
 	v->mtu = 0;
 }

@@ -348,6 +348,17 @@ def test_memory_slots(lab, packed):
     region.close()
 
 
+def test_regions_told_twice(lab):
+    """QEMU 7.2 adds and removes each region once for every queue pair."""
+    a, b = lab.pair(protocol=~P(0))
+    region = Region(1 << 33, 1 << 20)
+    for req, fds in ((Req.ADD_MEM_REG, [region.fd]), (Req.REM_MEM_REG, [])) * 2:
+        for _ in range(3):
+            a.set(req, u64(0) + region.describe(), fds)
+        exchange(a, b)
+    region.close()
+
+
 def test_all_memory_slots(lab):
     g = lab.guest(lab.port(), protocol=~P(0))
     slots = g.chan.ask_u64(Req.GET_MAX_MEM_SLOTS)
