@@ -45,7 +45,7 @@ const char *xv_eal_last_complaint(void)
 	return last;
 }
 
-/* DPDK's log lines become ours; the last bad one is kept for error sentences. */
+/* DPDK's log lines become ours; the first bad one is kept for error sentences. */
 static ssize_t take_log(void *cookie, const char *buf, size_t size)
 {
 	int level = rte_log_cur_msg_loglevel();
@@ -56,7 +56,8 @@ static ssize_t take_log(void *cookie, const char *buf, size_t size)
 		len--;
 	if (len == 0)
 		return (ssize_t)size;
-	if (level > 0 && level <= (int)RTE_LOG_WARNING)
+	/* The first says why, those after it only that it failed. */
+	if (level > 0 && level <= (int)RTE_LOG_WARNING && complaint[0] == '\0')
 		snprintf(complaint, sizeof(complaint), "%.*s", len, buf);
 	xv_log(XV_LOG_DEBUG, "dpdk", "%.*s", len, buf);
 	return (ssize_t)size;

@@ -25,5 +25,6 @@ bool xv_eal_uses_hugepages(void);
 /* The pool all ports take packets from. */
 struct rte_mempool *xv_packet_pool(void);
 
-/* The last line that DPDK logged at warning level or worse since the last call of this; for error sentences. */
+/* The first line that DPDK logged at warning level or worse since the last call of this; for error
+ * sentences. */
 const char *xv_eal_last_complaint(void);
