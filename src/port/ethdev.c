@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <rte_dev.h>
 #include <rte_errno.h>
@@ -102,6 +103,24 @@ static int setup(struct ethdev_port *e, const struct xv_port_config *config, str
 	return 0;
 }
 
+/* An interface that was made a moment ago is not always ready: a few tries, 60 ms at most. */
+static int probe(const char *devargs)
+{
+	const struct timespec pause = {.tv_nsec = 20 * 1000000};
+	unsigned int tries;
+	int rc;
+
+	for (tries = 0; tries < 4; tries++) {
+		if (tries > 0)
+			(void)nanosleep(&pause, NULL);
+		(void)xv_eal_last_complaint();
+		rc = rte_dev_probe(devargs);
+		if (rc == 0 || rc == -EEXIST)
+			break;
+	}
+	return rc;
+}
+
 static int create(const struct xv_port_config *config, struct event_base *events,
 		  struct xv_port **port, struct xv_err *err)
 {
@@ -117,8 +136,7 @@ static int create(const struct xv_port_config *config, struct event_base *events
 	snprintf(e->devargs, sizeof(e->devargs), "%s", config->device);
 	xv_port_init(&e->port, &xv_ethdev_port_ops, config);
 	e->ethdev = RTE_MAX_ETHPORTS;
-	(void)xv_eal_last_complaint();
-	rc = rte_dev_probe(e->devargs);
+	rc = probe(e->devargs);
 	if (rc != 0) {
 		const char *why = xv_eal_last_complaint();
 
