@@ -10,8 +10,8 @@
 
 #define XV_FEATURE(bit) (UINT64_C(1) << (bit))
 
-/* Plain C, and the same compiled for AVX-512; `slow` handles one packet at a time, whatever its
- * chains look like, and keeps the dirty log and the in-flight log. */
+/* Plain C, and the same compiled for AVX-512. Rings with a dirty log (send) or an in-flight log go one
+ * packet at a time inside of them. */
 uint16_t xv_split_recv(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n);
 uint16_t xv_split_send(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n,
 		       enum xv_vring_reject *why);
