@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/packet_share.h"
+
+#include <string.h>
+
+#include "net/packet.h"
+
+/* The private area is not DPDK's to copy. */
+static void copy_request(struct rte_mbuf *to, struct rte_mbuf *from)
+{
+	if (from->ol_flags & XV_PACKET_OFFLOAD)
+		*xv_packet_offload(to) = *xv_packet_offload(from);
+}
+
+static void copy_metadata(struct rte_mbuf *to, struct rte_mbuf *from)
+{
+	to->port = from->port;
+	to->vlan_tci = from->vlan_tci;
+	to->vlan_tci_outer = from->vlan_tci_outer;
+	to->tx_offload = from->tx_offload;
+	to->hash = from->hash;
+	to->packet_type = from->packet_type;
+	to->ol_flags = from->ol_flags & ~(RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL);
+	rte_mbuf_dynfield_copy(to, from);
+	copy_request(to, from);
+}
+
+struct rte_mbuf *xv_packet_clone(struct rte_mbuf *m, struct rte_mempool *pool)
+{
+	struct rte_mbuf *clone = rte_pktmbuf_clone(m, pool);
+
+	if (clone)
+		copy_request(clone, m);
+	return clone;
+}
+
+/* Put a chain, less the n bytes that its first segment begins with, behind head. */
+static void append_rest(struct rte_mbuf *head, struct rte_mbuf *rest, uint16_t n)
+{
+	rest->ol_flags &= ~XV_PACKET_OFFLOAD;
+	if (n < rest->data_len) {
+		rest->data_off += n;
+		rest->data_len -= n;
+		head->next = rest;
+		head->nb_segs = (uint16_t)(rest->nb_segs + 1);
+	} else {
+		head->next = rest->next;
+		head->nb_segs = rest->nb_segs;
+		rest->next = NULL;
+		rest->nb_segs = 1;
+		rte_pktmbuf_free_seg(rest);
+	}
+}
+
+struct rte_mbuf *xv_packet_own(struct rte_mbuf *m, struct rte_mempool *pool)
+{
+	struct rte_mbuf *head, *rest = m;
+	uint16_t n;
+
+	if (xv_packet_writable(m))
+		return m;
+	head = rte_pktmbuf_alloc(pool);
+	if (!head)
+		return NULL;
+	n = RTE_MIN(RTE_MIN(m->data_len, XV_PACKET_OWN_BYTES), rte_pktmbuf_tailroom(head));
+	copy_metadata(head, m);
+	memcpy(rte_pktmbuf_mtod(head, void *), rte_pktmbuf_mtod(m, const void *), n);
+	head->data_len = n;
+	head->pkt_len = m->pkt_len;
+	if (n == m->pkt_len) {
+		rte_pktmbuf_free(m);
+		return head;
+	}
+	/*
+	 * A chain that others hold too must stay as it is: references to its segments take its place. One that is
+	 * ours, though its bytes are not, is cut at the front.
+	 */
+	if (rte_mbuf_refcnt_read(m) != 1) {
+		rest = rte_pktmbuf_clone(m, pool);
+		if (!rest) {
+			rte_pktmbuf_free(head);
+			return NULL;
+		}
+		rte_pktmbuf_free(m);
+	}
+	append_rest(head, rest, n);
+	return head;
+}
