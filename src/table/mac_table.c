@@ -44,6 +44,7 @@ struct xv_mac_table {
 	_Alignas(CACHE_LINE) _Atomic bool lock;
 	_Atomic uint32_t count;
 	_Atomic uint32_t moves; /* of entries between their buckets */
+	_Atomic uint32_t changes; /* of what look-ups answered before */
 	_Atomic uint64_t refused;
 };
 
@@ -303,10 +304,12 @@ void xv_mac_table_learn(struct xv_mac_table *table, uint64_t key, uint16_t port,
 	if (!lock_worker(table))
 		return;
 	s = find(table, key, hash);
-	if (s)
+	if (s) {
 		atomic_store_explicit(&s->value, value_make(port, now_s), memory_order_release);
-	else if (!insert(table, key, hash, value_make(port, now_s)))
+		atomic_fetch_add_explicit(&table->changes, 1, memory_order_release);
+	} else if (!insert(table, key, hash, value_make(port, now_s))) {
 		atomic_fetch_add_explicit(&table->refused, 1, memory_order_relaxed);
+	}
 	unlock(table);
 }
 
@@ -333,6 +336,8 @@ static unsigned int sweep_bucket(struct xv_mac_table *table, struct bucket *b, d
 		}
 	}
 	atomic_fetch_sub_explicit(&table->count, n, memory_order_relaxed);
+	if (n > 0)
+		atomic_fetch_add_explicit(&table->changes, 1, memory_order_release);
 	unlock(table);
 	return n;
 }
@@ -391,6 +396,11 @@ void xv_mac_table_walk(const struct xv_mac_table *table,
 				fn(key, value_port(value), value_seen(value), arg);
 		}
 	}
+}
+
+uint32_t xv_mac_table_changes(const struct xv_mac_table *table)
+{
+	return atomic_load_explicit(&table->changes, memory_order_acquire);
 }
 
 unsigned int xv_mac_table_count(const struct xv_mac_table *table)

@@ -39,6 +39,12 @@ void xv_mac_table_lookup_burst(const struct xv_mac_table *table, const uint64_t 
 /* worker. key was seen on port at now_s (coarse seconds, any epoch). */
 void xv_mac_table_learn(struct xv_mac_table *table, uint64_t key, uint16_t port, uint32_t now_s);
 
+/*
+ * worker. Changes with every address that moves to another port or is forgotten (not with new ones): an answer that was
+ * looked up after reading it holds as long as it stays the same.
+ */
+uint32_t xv_mac_table_changes(const struct xv_mac_table *table);
+
 /* control. Forget addresses not seen for age_s; returns how many. */
 unsigned int xv_mac_table_age(struct xv_mac_table *table, uint32_t now_s, uint32_t age_s);
 /* control. Forget those of one port, or all with XV_MAC_NONE; returns how many. */
