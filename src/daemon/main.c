@@ -25,6 +25,7 @@
 #include "control/notify.h"
 #include "control/server.h"
 #include "control/txn.h"
+#include "fastpath/flow.h"
 #include "port/eal.h"
 #include "table/rcu.h"
 #include "virtio/vhost_user.h"
@@ -252,10 +253,15 @@ static int run(struct daemon *d)
 		complain(&err, rc, NULL, "RCU");
 		goto out_eal;
 	}
+	rc = xv_flows_init();
+	if (rc < 0) {
+		complain(&err, rc, NULL, "flows");
+		goto out_rcu;
+	}
 	d->events = events_create();
 	if (d->events == NULL) {
 		complain(&err, rc = -ENOMEM, NULL, "event loop");
-		goto out_rcu;
+		goto out_flows;
 	}
 	rc = xv_vhost_init(d->events);
 	if (rc < 0) {
@@ -313,6 +319,8 @@ out_vhost:
 	xv_vhost_fini();
 out_events:
 	event_base_free(d->events);
+out_flows:
+	xv_flows_fini();
 out_rcu:
 	xv_rcu_fini();
 out_eal:

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control thread's side of bindings and rate limits. */
+/* The control thread's side of bindings, rate limits and meters. */
 #include "fastpath/binding.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "fastpath/flow.h"
+#include "fastpath/meter.h"
 #include "fastpath/rate_limit.h"
 #include "fastpath/worker_state.h"
 #include "table/rcu.h"
@@ -19,9 +21,12 @@ void xv_port_bind(struct xv_port *port, struct xv_binding *binding)
 {
 	const struct xv_binding *old;
 
-	if (binding != NULL)
+	if (binding != NULL) {
+		binding->version = atomic_load(&xv_port_decisions[port->id]) + 1;
 		atomic_store(&xv_port_table[port->id], port);
+	}
 	old = atomic_exchange(&port->binding, binding);
+	xv_flows_invalidate_port(port);
 	if (old != NULL)
 		xv_rcu_defer(free, (void *)(uintptr_t)old);
 }
@@ -52,4 +57,31 @@ int xv_rate_limit_create(uint64_t pps, uint64_t bps, uint32_t burst_ms, struct x
 void xv_rate_limit_destroy(struct xv_rate_limit *limit)
 {
 	free(limit);
+}
+
+static void meter_replace(uint32_t id, struct xv_rate_limit *limit)
+{
+	struct xv_rate_limit *old = atomic_exchange(&xv_meters[id], limit);
+
+	if (old != NULL)
+		xv_rcu_defer(free, old);
+}
+
+int xv_meter_set(uint32_t id, uint64_t pps, uint64_t bps, uint32_t burst_ms)
+{
+	struct xv_rate_limit *limit;
+	int rc;
+
+	if (id >= XV_MAX_METERS)
+		return -EINVAL;
+	rc = xv_rate_limit_create(pps, bps, burst_ms, &limit);
+	if (rc == 0)
+		meter_replace(id, limit);
+	return rc;
+}
+
+void xv_meter_del(uint32_t id)
+{
+	if (id < XV_MAX_METERS)
+		meter_replace(id, NULL);
 }

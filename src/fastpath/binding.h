@@ -11,14 +11,17 @@
 #include "port/port.h"
 
 struct xv_network;
+struct xv_policy;
 struct xv_rate_limit;
 
 enum xv_forward {
 	XV_FORWARD_NETWORK, /* MAC-learning bridge domain */
 	XV_FORWARD_WIRE,    /* everything to the peer, no look-up, nothing parsed */
+	XV_FORWARD_FLOWS,   /* flows decide, and only they */
 };
 
 struct xv_binding {
+	uint32_t version; /* set by xv_port_bind(): tells decisions made under it from others */
 	enum xv_forward forward;
 	struct xv_network *network; /* NETWORK; outlives the binding */
 	struct xv_port *peer;	    /* WIRE; outlives the binding */
@@ -31,6 +34,9 @@ struct xv_binding {
 	/* NULL = unlimited. Class C: shared with other queues' workers; outlive the binding. */
 	struct xv_rate_limit *rx_limit; /* what the port receives from its VM: held back, not dropped */
 	struct xv_rate_limit *tx_limit; /* what is sent to the VM: dropped beyond the limit */
+	/* NETWORK; NULL = everything is allowed. They outlive the binding. */
+	const struct xv_policy *egress_policy;	/* what the VM sends */
+	const struct xv_policy *ingress_policy; /* what goes to the VM */
 };
 
 /* control. Publish binding (ownership passes; plain malloc memory) or NULL; the old one is freed after

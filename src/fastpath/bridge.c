@@ -8,7 +8,9 @@
 #include <rte_ether.h>
 
 #include "fastpath/network.h"
+#include "fastpath/policy.h"
 #include "fastpath/worker_state.h"
+#include "net/flow_key.h"
 #include "net/parse.h"
 #include "port/eal.h"
 
@@ -104,12 +106,30 @@ static bool retag(struct rte_mbuf *m, const struct frame *f, bool want_tag)
 	return tag_remove(m);
 }
 
+/* Whether the ingress policy of a port lets the packet in: for what is not sent by flows (flooding). */
+static bool let_in(const struct xv_binding *b, const struct rte_mbuf *m)
+{
+	struct xv_flow_key key, mask;
+	struct xv_flow_layout layout;
+	uint32_t rule;
+
+	if (likely(b->ingress_policy == NULL))
+		return true;
+	memset(&key, 0, sizeof(key));
+	if (xv_flow_extract(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), rte_pktmbuf_pkt_len(m),
+			    &key, &layout) != XV_FLOW_OK)
+		return false;
+	return xv_policy_check(b->ingress_policy, &key, &mask, &rule) == XV_POLICY_ALLOW;
+}
+
 /* Send f to one port; m is f->m or a copy of it and is taken. */
 static void send_to(struct xv_worker *w, struct xv_port *out, const struct xv_binding *b,
 		    const struct frame *f, struct rte_mbuf *m, bool want_tag)
 {
 	if (unlikely(!retag(m, f, want_tag)))
 		xv_packet_drop(w, m, XV_DROP_MALFORMED);
+	else if (unlikely(!let_in(b, m)))
+		xv_packet_drop(w, m, XV_DROP_POLICY);
 	else
 		xv_pipeline_output(w, out, b, XV_QUEUE_BY_FLOW, &m, 1);
 }
@@ -216,6 +236,10 @@ static void forward(struct xv_worker *w, struct xv_port *in, const struct xv_net
 			flood(w, in, network, &frames[i]);
 		return;
 	}
+	if (unlikely(b->ingress_policy != NULL)) {
+		xv_flow_burst(w, in, atomic_load_explicit(&in->binding, memory_order_acquire), pkts, n);
+		return;
+	}
 	for (i = 0; i < n; i++)
 		if (unlikely(frames[i].tagged != want_tag))
 			break;
@@ -223,6 +247,52 @@ static void forward(struct xv_worker *w, struct xv_port *in, const struct xv_net
 		xv_pipeline_output(w, out, b, XV_QUEUE_BY_FLOW, pkts, i);
 	for (; i < n; i++)
 		send_to(w, out, b, &frames[i], pkts[i], want_tag);
+}
+
+struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
+				  struct rte_mbuf *m, const struct xv_binding **out_binding)
+{
+	const struct xv_network *network = binding->network;
+	struct frame frame = {.m = m};
+	const struct xv_binding *b;
+	struct xv_parsed parsed;
+	struct xv_port *out;
+	bool want_tag;
+
+	if (unlikely(xv_parse_eth(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), &parsed) !=
+		     XV_PARSE_OK)) {
+		xv_packet_drop(w, m, XV_DROP_MALFORMED);
+		return NULL;
+	}
+	if (unlikely(!classify(binding, &parsed, &frame))) {
+		xv_packet_drop(w, m, XV_DROP_VLAN);
+		return NULL;
+	}
+	if (((parsed.src_key | frame.vlan) & KEY_MULTICAST) == 0)
+		xv_mac_table_learn(network->macs, parsed.src_key | frame.vlan, in->id, w->now_s);
+	frame.dst_key = parsed.dst_key | frame.vlan;
+	if ((frame.dst_key & KEY_RESERVED_MASK) == KEY_RESERVED) {
+		xv_packet_drop(w, m, XV_DROP_RESERVED_MAC);
+		return NULL;
+	}
+	out = (frame.dst_key & KEY_MULTICAST) != 0
+		      ? NULL
+		      : xv_port_by_id(xv_mac_table_lookup(network->macs, frame.dst_key));
+	if (out == in) {
+		xv_packet_drop(w, m, XV_DROP_SAME_PORT);
+		return NULL;
+	}
+	b = out == NULL ? NULL : atomic_load_explicit(&out->binding, memory_order_acquire);
+	if (b == NULL || b->network != network || !egress(b, frame.vlan, &want_tag)) {
+		flood(w, in, network, &frame);
+		return NULL;
+	}
+	if (!retag(m, &frame, want_tag)) {
+		xv_packet_drop(w, m, XV_DROP_MALFORMED);
+		return NULL;
+	}
+	*out_binding = b;
+	return out;
 }
 
 void xv_bridge_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,

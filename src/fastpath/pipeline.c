@@ -4,7 +4,8 @@
  * output queue or in a counted drop.
  *
  *     worker.c    poll -> burst
- *     pipeline.c  count -> wire | bridge.c: parse, learn, look up | -> output: MTU, limit, offload
+ *     pipeline.c  count -> wire | bridge.c: parse, learn, look up | flow_burst.c: fused flow, else execute.c: the long way
+ *                 -> output: MTU, limit, offload
  *     output.c    collect per output queue, send, count
  */
 #include "fastpath/network.h"
@@ -174,8 +175,18 @@ void xv_pipeline_burst(struct xv_worker *w, struct xv_port *in, uint16_t queue,
 			xv_packet_drop(w, pkts[i], XV_DROP_UNBOUND);
 		return;
 	}
-	if (binding->forward == XV_FORWARD_WIRE)
+	switch (binding->forward) {
+	case XV_FORWARD_WIRE:
 		wire_burst(w, queue, binding, pkts, n);
-	else
-		xv_bridge_burst(w, in, binding, pkts, n);
+		break;
+	case XV_FORWARD_NETWORK:
+		if (binding->egress_policy == NULL) {
+			xv_bridge_burst(w, in, binding, pkts, n);
+			break;
+		}
+		/* fall through */
+	case XV_FORWARD_FLOWS:
+		xv_flow_burst(w, in, binding, pkts, n);
+		break;
+	}
 }

@@ -4,11 +4,14 @@
  * quiescent; sleep when nothing has moved for a while.
  */
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 
 #include <rte_pause.h>
 
 #include "base/clock.h"
+#include "fastpath/flow.h"
+#include "fastpath/fused.h"
 #include "fastpath/network.h"
 #include "fastpath/rate_limit.h"
 #include "fastpath/worker_state.h"
@@ -16,6 +19,7 @@
 
 #define NAP_MIN_US 50	/* first timer sleep where nothing can wake us ... */
 #define NAP_MAX_US 1000 /* ... doubled up to this */
+#define SWEEP_SETS 512	/* of the cache of fused flows, in a round */
 
 /*
  * Whether to serve a queue now. Chasing a producer packet by packet costs both sides: wait until a
@@ -134,6 +138,35 @@ static unsigned int poll_injected(struct xv_worker *w)
 	return 1;
 }
 
+/* A sweep of the fused flows that the control thread asked for, a piece each round. */
+static void sweep_piece(struct xv_worker *w, uint64_t wanted)
+{
+	uint64_t done = atomic_load_explicit(&w->sweep_done, memory_order_relaxed);
+
+	if (!atomic_load_explicit(&xv_fusing, memory_order_relaxed) && !xv_fused_is_empty(w->fused))
+		xv_fused_flush(w->fused);
+	if (w->sweep_target == done)
+		w->sweep_target = wanted;
+	if (xv_fused_sweep(w->fused, SWEEP_SETS))
+		atomic_store_explicit(&w->sweep_done, w->sweep_target, memory_order_release);
+}
+
+static bool sweep_pending(const struct xv_worker *w)
+{
+	return atomic_load_explicit(&w->sweep_done, memory_order_relaxed) !=
+	       atomic_load_explicit(&xv_sweep_wanted, memory_order_acquire);
+}
+
+/* Tell the control thread that flows are wanted: at most once a millisecond, for it costs a system call. */
+static void tell_flows_wanted(struct xv_worker *w)
+{
+	if (w->now - w->flows_told < xv_clock.hz / 1000)
+		return;
+	w->flows_told = w->now;
+	w->flows_wanted = false;
+	(void)eventfd_write(xv_flows_event_fd, 1);
+}
+
 /* One time around. Returns how many packets moved. */
 static unsigned int poll_round(struct xv_worker *w)
 {
@@ -152,6 +185,10 @@ static unsigned int poll_round(struct xv_worker *w)
 	moved += poll_injected(w);
 	if (w->n_outputs > 0)
 		moved += xv_output_flush_all(w);
+	if (unlikely(sweep_pending(w)))
+		sweep_piece(w, atomic_load_explicit(&xv_sweep_wanted, memory_order_acquire));
+	if (unlikely(w->flows_wanted))
+		tell_flows_wanted(w);
 	atomic_store_explicit(&w->barrier_done, barrier, memory_order_release);
 	return moved;
 }
@@ -260,7 +297,7 @@ void xv_worker_loop(struct xv_worker *w)
 			idle_since = now;
 		} else if (now - idle_since >
 				   atomic_load_explicit(&xv_idle_spin_cycles, memory_order_relaxed) &&
-			   !batches_pending(w)) {
+			   !batches_pending(w) && !sweep_pending(w) && !w->flows_wanted) {
 			sleep_until_woken(w);
 			idle_since = w->naps > 0 ? idle_since : 0;
 		} else {

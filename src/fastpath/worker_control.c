@@ -17,6 +17,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/watchdog.h"
+#include "fastpath/flow.h"
+#include "fastpath/fused.h"
 #include "fastpath/network.h"
 #include "fastpath/worker_state.h"
 #include "port/eal.h"
@@ -29,6 +31,8 @@ _Atomic uint64_t xv_batch_wait_cycles, xv_idle_spin_cycles;
 _Atomic uint64_t xv_barrier_seq;
 
 static struct xv_worker *workers[XV_MAX_WORKERS];
+/* Counters of flows, by worker id. They only ever go up, and outlive the worker: who comes later under its id goes on. */
+static struct xv_flow_count *flow_counts[XV_MAX_WORKERS];
 /* What workers that are gone have counted. */
 static struct xv_counters retired[XV_MAX_PORTS];
 
@@ -79,6 +83,9 @@ static void *lazy_alloc(size_t bytes)
 
 static void worker_free(struct xv_worker *w)
 {
+	xv_fused_destroy(w->fused);
+	if (w->flow_reader != NULL)
+		xv_cls_reader_destroy(xv_flow_classifier, w->flow_reader);
 	if (w->counters != NULL)
 		munmap(w->counters, XV_MAX_PORTS * sizeof(*w->counters));
 	if (w->outputs != NULL)
@@ -129,11 +136,18 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	w->counters = lazy_alloc(XV_MAX_PORTS * sizeof(*w->counters));
 	w->outputs = lazy_alloc(XV_MAX_PORTS * sizeof(*w->outputs));
+	if (flow_counts[id] == NULL)
+		flow_counts[id] = lazy_alloc(XV_MAX_FLOWS * sizeof(*flow_counts[id]));
+	w->flow_counts = flow_counts[id];
+	atomic_init(&w->sweep_done, atomic_load(&xv_sweep_wanted));
+	w->sweep_target = atomic_load(&xv_sweep_wanted);
 	w->injected = aligned_alloc(RTE_CACHE_LINE_SIZE,
 				    RTE_ALIGN_CEIL((size_t)rte_ring_get_memsize(INJECT_MAX),
 						   RTE_CACHE_LINE_SIZE));
 	atomic_init(&w->list, calloc(1, sizeof(struct xv_poll_list)));
-	if (w->epoll_fd < 0 || w->wake_fd < 0 || w->counters == NULL || w->outputs == NULL ||
+	if (w->epoll_fd < 0 || w->wake_fd < 0 || w->counters == NULL || w->outputs == NULL || w->flow_counts == NULL ||
+	    xv_fused_create(XV_FUSED_ENTRIES, w->flow_counts, &w->fused) != 0 ||
+	    xv_cls_reader_create(xv_flow_classifier, &w->flow_reader) != 0 ||
 	    w->injected == NULL || atomic_load(&w->list) == NULL ||
 	    rte_ring_init(w->injected, "inject", INJECT_MAX, RING_F_SP_ENQ | RING_F_SC_DEQ) != 0 ||
 	    epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->wake_fd, &event) != 0) {
@@ -214,6 +228,11 @@ const char *xv_worker_name(const struct xv_worker *worker)
 	return worker->name;
 }
 
+const struct xv_fused *xv_worker_fused(const struct xv_worker *worker)
+{
+	return worker->fused;
+}
+
 void xv_worker_get_stats(const struct xv_worker *w, struct xv_worker_stats *stats)
 {
 	*stats = (struct xv_worker_stats){
@@ -261,6 +280,31 @@ int xv_worker_set_queues(struct xv_worker *w, const struct xv_queue_ref *refs, u
 	xv_rcu_defer(free, old);
 	wake(w);
 	return 0;
+}
+
+const struct xv_flow_count *xv_worker_flow_counts(unsigned int i)
+{
+	return flow_counts[i];
+}
+
+void xv_workers_wake(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < XV_MAX_WORKERS; i++)
+		if (workers[i] != NULL && !workers[i]->manual)
+			wake(workers[i]);
+}
+
+uint64_t xv_workers_swept(void)
+{
+	uint64_t least = atomic_load(&xv_sweep_wanted);
+	unsigned int i;
+
+	for (i = 0; i < XV_MAX_WORKERS; i++)
+		if (workers[i] != NULL)
+			least = RTE_MIN(least, atomic_load_explicit(&workers[i]->sweep_done, memory_order_acquire));
+	return least;
 }
 
 void xv_workers_barrier(void)

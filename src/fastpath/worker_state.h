@@ -74,6 +74,12 @@ struct xv_poll_list {
 	struct xv_poll_queue queues[];
 };
 
+struct xv_cls_reader;
+struct xv_encap;
+struct xv_flow_count;
+struct xv_fused;
+struct xv_fused_place;
+
 struct xv_worker {
 	_Atomic(struct xv_poll_list *) list;
 	uint64_t now;	  /* cycles at the start of this round */
@@ -85,13 +91,20 @@ struct xv_worker {
 	struct xv_port_outputs *outputs;	/* [XV_MAX_PORTS], touched lazily */
 	struct rte_mbuf *segments[XV_GSO_MAX_SEGMENTS]; /* scratch of software segmentation */
 	struct rte_ring *injected;		/* control -> worker: frames as if received */
+	struct xv_cls_reader *flow_reader;
+	struct xv_flow_count *flow_counts;	/* by slot of the flow; outlives the worker */
+	struct xv_fused *fused;
+	uint64_t sweep_target;			/* the sweep of the cache that is going on */
+	bool flows_wanted;			/* the control thread has to be told of requests */
+	uint64_t flows_told;			/* cycles when it was told last */
+	uint16_t ip_id;				/* of tunnel packets without DF */
 	uint64_t idle_since;			/* cycles since which nothing moved; 0 = busy */
 	uint64_t earliest;			/* a throttled queue may go on at this time */
 	unsigned int naps;			/* timer sleeps in a row that found nothing */
 
 	/* One writer (the worker), read by the control thread. */
 	_Atomic uint64_t cycles_busy, sleeps, wakeups, bursts, packets;
-	_Atomic uint64_t barrier_done;
+	_Atomic uint64_t barrier_done, sweep_done;
 
 	/* Set by the control thread before the thread starts, or with its own protection. */
 	char name[XV_NAME_LEN];
@@ -118,6 +131,16 @@ extern _Atomic uint32_t xv_batch;
 extern _Atomic uint64_t xv_batch_wait_cycles, xv_idle_spin_cycles;
 extern _Atomic uint64_t xv_barrier_seq;
 
+/* flow.c, worker_control.c */
+extern _Atomic uint64_t xv_sweep_wanted;
+extern _Atomic bool xv_fusing;
+/* control. Counters of worker id i, also after it is gone; NULL: there never was one. */
+const struct xv_flow_count *xv_worker_flow_counts(unsigned int i);
+void xv_workers_wake(void);
+uint64_t xv_workers_swept(void);
+/* Decisions about packets from or to this port that were made under another number no longer hold. */
+extern _Atomic uint32_t xv_port_decisions[XV_MAX_PORTS];
+
 /* worker.c: the loop of a worker's thread. */
 void xv_worker_loop(struct xv_worker *w);
 
@@ -135,6 +158,21 @@ void xv_pipeline_output(struct xv_worker *w, struct xv_port *out, const struct x
 /* bridge.c: a burst that belongs to a MAC-learning network. */
 void xv_bridge_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
 		     struct rte_mbuf **pkts, uint16_t n);
+
+/* bridge.c: where one frame of a MAC-learning network goes: its output port, the frame tagged as that port's binding wants it; or
+ * NULL: it was flooded or dropped. m is the caller's alone. */
+struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
+				  struct rte_mbuf *m, const struct xv_binding **out_binding);
+
+/* flow_burst.c: a burst that flows decide. */
+void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
+		   uint16_t n);
+/* execute.c: put on outer headers and send to a port; finishes segmentation requests first. Takes the packet. */
+void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, uint32_t entropy, uint16_t out_port,
+			 struct rte_mbuf *m);
+/* execute.c: one packet the long way; place is where an entry of the cache would be, if it has a shape. */
+void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
+		     const struct xv_fused_place *place);
 
 /* output.c. The output of a port's transmit queue in this worker. */
 struct xv_output *xv_output_get(struct xv_worker *w, struct xv_port *port, uint16_t queue);

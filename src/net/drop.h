@@ -21,6 +21,12 @@
 	X(TX_DOWN, "tx-down", "output port is down")                                               \
 	X(TX_FULL, "tx-full", "output queue is full: receiver is too slow")                        \
 	X(TX_SIZE, "tx-size", "receiver's buffers are too small for the frame")                    \
+	X(POLICY, "policy", "a rule of the port's policy denies it")                               \
+	X(NO_FLOW, "no-flow", "no flow matches, and nobody decides")                               \
+	X(ACTION, "action", "the flow's actions end without sending it")                           \
+	X(METER, "meter", "over the rate of its meter")                                            \
+	X(DEPTH, "depth", "recirculated more often than is allowed")                               \
+	X(TUNNEL, "tunnel", "outer headers could not be put on")                                   \
 	X(NO_BUFFER, "no-buffer", "out of packet memory")                                          \
 	X(DETACHED, "detached", "port was removed while the packet waited")
 

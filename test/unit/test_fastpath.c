@@ -12,6 +12,7 @@
 #include <rte_mempool.h>
 
 #include "base/clock.h"
+#include "fastpath/flow.h"
 #include "fastpath/network.h"
 #include "fastpath/rate_limit.h"
 #include "fastpath/worker.h"
@@ -40,7 +41,8 @@ static int group_setup(void **state)
 	xv_clock_init(0);
 	xv_clock_stop();
 	xv_worker_configure(&(struct xv_worker_settings){.batch = 1});
-	return xv_eal_init(&config, NULL) != 0 || xv_rcu_init() != 0;
+	return xv_eal_init(&config, NULL) != 0 || xv_rcu_init() != 0 ||
+	       xv_flows_init() != 0;
 }
 
 static int setup(void **state)

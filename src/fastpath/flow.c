@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control thread's side of flows. What workers do with them is in flow_burst.c, execute.c and flow_request.c. */
+#include "fastpath/flow.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "fastpath/flow_request.h"
+#include "fastpath/fused.h"
+#include "fastpath/worker_state.h"
+#include "table/rcu.h"
+
+#define REQUESTS 4096	      /* that may wait for the control thread */
+#define REQUESTS_A_POLL 1024
+#define AGED_A_TIME 8192
+
+struct xv_classifier *xv_flow_classifier;
+_Atomic uint64_t xv_sweep_wanted;
+_Atomic bool xv_fusing = true;
+_Atomic uint32_t xv_port_decisions[XV_MAX_PORTS];
+int xv_flows_event_fd = -1;
+
+static struct xv_flow *owned[XV_MAX_PORTS]; /* flows by the port that they go with */
+static struct xv_flow *dying, **dying_end = &dying;
+static uint32_t *free_slots, n_free_slots, slots_fresh;
+static unsigned int n_flows;
+static struct xv_flow_request *requests;
+
+static uint64_t tick_now(void)
+{
+	return xv_clock_cycles() >> XV_FLOW_TICK_SHIFT;
+}
+
+static struct rte_ring *ring_new(unsigned int flags)
+{
+	struct rte_ring *ring = aligned_alloc(RTE_CACHE_LINE_SIZE,
+					      RTE_ALIGN_CEIL((size_t)rte_ring_get_memsize(2 * REQUESTS),
+							     RTE_CACHE_LINE_SIZE));
+
+	if (ring != NULL && rte_ring_init(ring, "flows", 2 * REQUESTS, flags) != 0) {
+		free(ring);
+		ring = NULL;
+	}
+	return ring;
+}
+
+int xv_flows_init(void)
+{
+	static const unsigned int stages[] = {XV_FLOW_STAGE_TUNNEL, XV_FLOW_STAGE_L2, XV_FLOW_STAGE_L3,
+					      XV_FLOW_STAGE_L4, XV_FLOW_FIXED_WORDS, XV_FLOW_WORDS};
+	unsigned int i;
+	int rc;
+
+	rc = xv_classifier_create(XV_FLOW_WORDS, stages, RTE_DIM(stages), &xv_flow_classifier);
+	if (rc != 0)
+		return rc;
+	free_slots = mmap(NULL, XV_MAX_FLOWS * sizeof(*free_slots), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	requests = calloc(REQUESTS, sizeof(*requests));
+	xv_flow_requests.free = ring_new(RING_F_SP_ENQ);
+	xv_flow_requests.wanted = ring_new(RING_F_SC_DEQ);
+	xv_flows_event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (free_slots == MAP_FAILED || requests == NULL || xv_flow_requests.free == NULL || xv_flow_requests.wanted == NULL ||
+	    xv_flows_event_fd < 0) {
+		xv_flows_fini();
+		return -ENOMEM;
+	}
+	for (i = 0; i < REQUESTS; i++)
+		(void)rte_ring_sp_enqueue(xv_flow_requests.free, &requests[i]);
+	return 0;
+}
+
+static void flow_free(void *arg)
+{
+	struct xv_flow *flow = arg;
+
+	free((void *)(uintptr_t)atomic_load(&flow->actions));
+	free(flow);
+}
+
+static void free_walked(struct xv_cls_rule *rule, void *arg)
+{
+	struct xv_flow **list = arg;
+	struct xv_flow *flow = (struct xv_flow *)(void *)((uint8_t *)rule - offsetof(struct xv_flow, rule));
+
+	flow->next = *list;
+	*list = flow;
+}
+
+void xv_flows_fini(void)
+{
+	struct xv_cls_cursor cursor = {0};
+	struct xv_flow *all = NULL, *flow;
+
+	if (xv_flow_classifier != NULL)
+		while (xv_classifier_walk(xv_flow_classifier, &cursor, 1024, free_walked, &all))
+			;
+	xv_classifier_destroy(xv_flow_classifier);
+	xv_flow_classifier = NULL;
+	while ((flow = all) != NULL) {
+		all = flow->next;
+		flow_free(flow);
+	}
+	while ((flow = dying) != NULL) {
+		dying = flow->next;
+		flow_free(flow);
+	}
+	dying_end = &dying;
+	memset(owned, 0, sizeof(owned));
+	n_flows = n_free_slots = slots_fresh = 0;
+	if (free_slots != NULL && free_slots != MAP_FAILED)
+		munmap(free_slots, XV_MAX_FLOWS * sizeof(*free_slots));
+	free_slots = NULL;
+	free(requests);
+	free(xv_flow_requests.free);
+	free(xv_flow_requests.wanted);
+	requests = NULL;
+	xv_flow_requests.free = xv_flow_requests.wanted = NULL;
+	if (xv_flows_event_fd >= 0)
+		close(xv_flows_event_fd);
+	xv_flows_event_fd = -1;
+}
+
+/* ---- Counters ---- */
+
+/* What all workers have counted for a slot since the program started. */
+static void slot_read(uint32_t slot, uint64_t *packets, uint64_t *bytes, uint64_t *used)
+{
+	unsigned int i;
+
+	*packets = *bytes = *used = 0;
+	for (i = 0; i < XV_MAX_WORKERS; i++) {
+		const struct xv_flow_count *counts = xv_worker_flow_counts(i);
+
+		if (counts == NULL)
+			continue;
+		*packets += atomic_load_explicit(&counts[slot].packets, memory_order_relaxed);
+		*bytes += atomic_load_explicit(&counts[slot].bytes, memory_order_relaxed);
+		*used = RTE_MAX(*used, atomic_load_explicit(&counts[slot].used, memory_order_relaxed));
+	}
+}
+
+void xv_flow_get_stats(const struct xv_flow *flow, struct xv_flow_stats *stats)
+{
+	uint64_t packets, bytes, used;
+
+	slot_read(flow->slot, &packets, &bytes, &used);
+	stats->packets = packets + flow->base_packets;
+	stats->bytes = bytes + flow->base_bytes;
+	/* The slot may have been another flow's before, and a first packet may be known only from the request. */
+	if (used < flow->created_tick)
+		used = stats->packets > 0 ? flow->created_tick : 0;
+	if (used == 0)
+		stats->used_ns_ago = UINT64_MAX;
+	else
+		stats->used_ns_ago = (uint64_t)((double)((tick_now() - used) << XV_FLOW_TICK_SHIFT) * 1e9 /
+						(double)xv_clock.hz);
+}
+
+uint64_t xv_flows_sweep(void)
+{
+	uint64_t wanted = atomic_fetch_add(&xv_sweep_wanted, 1) + 1;
+
+	xv_workers_wake();
+	return wanted;
+}
+
+uint64_t xv_flows_swept(void)
+{
+	return xv_workers_swept();
+}
+
+/* ---- Table ---- */
+
+static struct xv_flow *flow_of(struct xv_cls_rule *rule)
+{
+	return (struct xv_flow *)(void *)((uint8_t *)rule - offsetof(struct xv_flow, rule));
+}
+
+int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flowp)
+{
+	const uint64_t *key = (const uint64_t *)(const void *)spec->key;
+	const uint64_t *mask = (const uint64_t *)(const void *)spec->mask;
+	struct xv_cls_rule *existing;
+	struct xv_flow *flow;
+	uint64_t packets, bytes, used;
+	int rc;
+
+	if (n_free_slots == 0 && slots_fresh == XV_MAX_FLOWS)
+		return -ENOSPC;
+	flow = calloc(1, sizeof(*flow) +
+				 xv_classifier_rule_words(xv_flow_classifier, mask) * sizeof(uint64_t));
+	if (flow == NULL)
+		return -ENOMEM;
+	flow->slot = n_free_slots > 0 ? free_slots[n_free_slots - 1] : slots_fresh;
+	slot_read(flow->slot, &packets, &bytes, &used);
+	flow->base_packets = spec->packets - packets;
+	flow->base_bytes = spec->bytes - bytes;
+	flow->created_tick = tick_now();
+	flow->owner = spec->owner;
+	snprintf(flow->origin, sizeof(flow->origin), "%s", spec->origin != NULL ? spec->origin : "");
+	atomic_init(&flow->actions, spec->actions);
+	rc = xv_classifier_insert(xv_flow_classifier, &flow->rule, key, mask, &existing);
+	if (rc != 0) {
+		free(flow);
+		if (rc == -EEXIST)
+			*flowp = flow_of(existing);
+		return rc;
+	}
+	if (n_free_slots > 0)
+		n_free_slots--;
+	else
+		slots_fresh++;
+	if (flow->owner < XV_MAX_PORTS) {
+		flow->next = owned[flow->owner];
+		if (flow->next != NULL)
+			flow->next->prev = flow;
+		owned[flow->owner] = flow;
+	}
+	n_flows++;
+	*flowp = flow;
+	return 0;
+}
+
+void xv_flow_set_actions(struct xv_flow *flow, struct xv_actions *actions)
+{
+	const struct xv_actions *old = atomic_exchange(&flow->actions, actions);
+
+	/* A worker that is recording the old ones at this moment finds out when it links its trail. */
+	xv_trails_cut(flow, false);
+	xv_rcu_defer(free, (void *)(uintptr_t)old);
+}
+
+void xv_flow_del(struct xv_flow *flow)
+{
+	xv_classifier_remove(xv_flow_classifier, &flow->rule);
+	xv_trails_cut(flow, true);
+	if (flow->owner < XV_MAX_PORTS) {
+		if (flow->prev != NULL)
+			flow->prev->next = flow->next;
+		else
+			owned[flow->owner] = flow->next;
+		if (flow->next != NULL)
+			flow->next->prev = flow->prev;
+	}
+	n_flows--;
+	/* The sweep that begins after this one has been asked for credits all that it has seen. */
+	flow->died = atomic_load(&xv_sweep_wanted) + 1;
+	flow->next = NULL;
+	*dying_end = flow;
+	dying_end = &flow->next;
+}
+
+struct xv_flow *xv_flow_find(const struct xv_flow_key *key, const struct xv_flow_key *mask)
+{
+	struct xv_cls_rule *rule = xv_classifier_find(xv_flow_classifier, (const uint64_t *)(const void *)key,
+						      (const uint64_t *)(const void *)mask);
+
+	return rule != NULL ? flow_of(rule) : NULL;
+}
+
+void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct xv_flow_key *mask)
+{
+	xv_classifier_rule_get(xv_flow_classifier, &flow->rule, (uint64_t *)(void *)key, (uint64_t *)(void *)mask);
+}
+
+unsigned int xv_flows_count(void)
+{
+	return n_flows;
+}
+
+struct walk {
+	void (*fn)(struct xv_flow *flow, void *arg);
+	void *arg;
+};
+
+static void walked(struct xv_cls_rule *rule, void *arg)
+{
+	const struct walk *walk = arg;
+
+	walk->fn(flow_of(rule), walk->arg);
+}
+
+bool xv_flows_walk(struct xv_cls_cursor *cursor, unsigned int max, void (*fn)(struct xv_flow *flow, void *arg), void *arg)
+{
+	struct walk walk = {fn, arg};
+
+	return xv_classifier_walk(xv_flow_classifier, cursor, max, walked, &walk);
+}
+
+void xv_flows_invalidate_port(const struct xv_port *port)
+{
+	atomic_fetch_add(&xv_port_decisions[port->id], 1);
+	while (owned[port->id] != NULL)
+		xv_flow_del(owned[port->id]);
+}
+
+/* ---- Housekeeping ---- */
+
+static void install(const struct xv_flow_request *r)
+{
+	struct xv_actions_builder builder;
+	struct xv_flow_spec spec = {
+		.key = &r->key,
+		.mask = &r->mask,
+		.owner = r->owner,
+		.origin = r->origin,
+		.packets = 1,
+		.bytes = r->bytes,
+	};
+	struct xv_flow *flow;
+	int rc;
+
+	/* Decided before what it was decided by changed. */
+	if (atomic_load(&xv_port_decisions[r->owner]) != r->version)
+		return;
+	xv_actions_begin(&builder);
+	xv_actions_add(&builder, (enum xv_action_type)r->type, r->arg, NULL, 0);
+	if (xv_actions_finish(&builder, &spec.actions) != 0)
+		return;
+	rc = xv_flow_add(&spec, &flow);
+	if (rc == 0)
+		return;
+	free(spec.actions);
+	if (rc == -EEXIST) { /* asked for several times before it was there */
+		flow->base_packets++;
+		flow->base_bytes += r->bytes;
+	}
+}
+
+bool xv_flows_poll(void)
+{
+	unsigned int i;
+	uint64_t swept;
+	eventfd_t ignored;
+	void *r;
+
+	(void)eventfd_read(xv_flows_event_fd, &ignored);
+	for (i = 0; i < REQUESTS_A_POLL && rte_ring_sc_dequeue(xv_flow_requests.wanted, &r) == 0; i++) {
+		install(r);
+		(void)rte_ring_sp_enqueue(xv_flow_requests.free, r);
+	}
+	swept = xv_flows_swept();
+	while (dying != NULL && dying->died <= swept) {
+		struct xv_flow *flow = dying;
+
+		dying = flow->next;
+		if (dying == NULL)
+			dying_end = &dying;
+		free_slots[n_free_slots++] = flow->slot;
+		xv_rcu_defer(flow_free, flow);
+	}
+	if (dying != NULL && atomic_load(&xv_sweep_wanted) < dying->died)
+		(void)xv_flows_sweep();
+	return dying != NULL || rte_ring_count(xv_flow_requests.wanted) > 0;
+}
+
+struct aged {
+	uint64_t idle_ns;
+	unsigned int n;
+	struct xv_flow *flows[AGED_A_TIME];
+};
+
+static void age_one(struct xv_flow *flow, void *arg)
+{
+	struct aged *aged = arg;
+	struct xv_flow_stats stats;
+
+	if (flow->owner == XV_FLOW_NO_OWNER || aged->n == AGED_A_TIME)
+		return;
+	xv_flow_get_stats(flow, &stats);
+	if (stats.used_ns_ago > aged->idle_ns)
+		aged->flows[aged->n++] = flow;
+}
+
+void xv_flows_set_fusing(bool on)
+{
+	atomic_store(&xv_fusing, on);
+}
+
+void xv_flows_age(uint64_t idle_ms)
+{
+	static struct xv_cls_cursor cursor;
+	static struct aged aged;
+	unsigned int i;
+
+	if (n_flows == 0)
+		return;
+	xv_classifier_rank(xv_flow_classifier);
+	/* A part of the table each time: what was used is known from the sweep before. */
+	aged.idle_ns = idle_ms * 1000000;
+	aged.n = 0;
+	if (!xv_flows_walk(&cursor, RTE_MAX(AGED_A_TIME, n_flows / 4), age_one, &aged))
+		cursor = (struct xv_cls_cursor){0};
+	for (i = 0; i < aged.n; i++)
+		xv_flow_del(aged.flows[i]);
+	(void)xv_flows_sweep();
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The flow table: match, actions, counters. Every personality that decides packets puts its decisions here; the same code
+ * carries them out (execute.c) and fuses them (fused.h).
+ *
+ * Class A: the control thread adds, changes and deletes; workers look up without a lock. A packet that no flow matches is
+ * resolved by the worker itself where its port is on a built-in network (resolve.c); the worker carries the decision out at
+ * once and asks the control thread, through a bounded queue, to make a flow of it.
+ *
+ * Counters are exact, but lie in several places: each worker counts per flow (class B), and what went through fused flows
+ * is credited to the flows on their trail by the worker when it sweeps its cache (xv_flows_sweep()). A flow that was
+ * deleted is freed when all workers have swept: until then its counters are still being completed.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "fastpath/action.h"
+#include "net/flow_key.h"
+#include "table/classifier.h"
+
+#define XV_MAX_FLOWS (1u << 21)
+#define XV_FLOW_ORIGIN_LEN 64
+#define XV_FLOW_NO_OWNER UINT16_MAX
+/* recirc_id of packets that a built-in network sends to the port with the id in the low 16 bits. Others are below it. */
+#define XV_RECIRC_TO_PORT UINT32_C(0xff000000)
+
+struct xv_port;
+struct xv_worker;
+struct xv_trail_link;
+
+struct xv_flow {
+	_Atomic(const struct xv_actions *) actions; /* never NULL */
+	uint32_t slot;	  /* index of its counters, < XV_MAX_FLOWS */
+	uint16_t owner;	  /* port id that it goes with, or XV_FLOW_NO_OWNER */
+	bool dead;	  /* deleted: no new trail leads over it. Trail lock (fused.h) */
+	struct xv_trail_link *trails; /* fused flows that it is part of. Trail lock */
+	/* control thread */
+	uint64_t base_packets, base_bytes; /* added to what workers count (may be "negative") */
+	uint64_t created_tick;
+	uint64_t died; /* number of the sweep after which it may go */
+	struct xv_flow *next, *prev; /* of the owner; when dead: of those waiting for the sweep */
+	char origin[XV_FLOW_ORIGIN_LEN]; /* which rule made it, for people */
+	struct xv_cls_rule rule; /* last: the match lies behind it */
+};
+
+/* What one worker counted for one flow. One writer; `used` is in ticks, 0 = never. */
+struct xv_flow_count {
+	_Atomic uint64_t packets, bytes;
+	_Atomic uint64_t used;
+};
+
+struct xv_flow_stats {
+	uint64_t packets, bytes;
+	uint64_t used_ns_ago; /* UINT64_MAX = never used */
+};
+
+/* Time of last use: TSC cycles in steps small enough to order packets of a millisecond. */
+#define XV_FLOW_TICK_SHIFT 18
+
+/* control, once, after EAL and RCU. 0 or -errno. */
+int xv_flows_init(void);
+/* All workers are gone. */
+void xv_flows_fini(void);
+
+struct xv_flow_spec {
+	const struct xv_flow_key *key, *mask;
+	struct xv_actions *actions; /* malloc memory; taken over on success */
+	uint16_t owner;
+	const char *origin; /* may be NULL */
+	uint64_t packets, bytes; /* that are to count as its own already */
+	uint64_t used_tick;
+};
+/* control. Add a flow whose actions passed xv_actions_check(). -EEXIST: there is one with this match; *flow is that one. */
+int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flow);
+/* control. Other actions (taken over) for the same match; counters go on. */
+void xv_flow_set_actions(struct xv_flow *flow, struct xv_actions *actions);
+/* control. No packet uses it after the workers' present bursts; `flow` must not be used any more. */
+void xv_flow_del(struct xv_flow *flow);
+struct xv_flow *xv_flow_find(const struct xv_flow_key *key, const struct xv_flow_key *mask);
+void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct xv_flow_key *mask);
+
+/* control. Exact as of the last sweep. */
+void xv_flow_get_stats(const struct xv_flow *flow, struct xv_flow_stats *stats);
+unsigned int xv_flows_count(void);
+bool xv_flows_walk(struct xv_cls_cursor *cursor, unsigned int max, void (*fn)(struct xv_flow *flow, void *arg), void *arg);
+
+/* control, xv_port_bind(). What was decided for packets of this port, or to it, no longer holds: all its flows go. */
+void xv_flows_invalidate_port(const struct xv_port *port);
+
+/*
+ * control. Have all workers credit what fused flows have counted. The number of the sweep; it is done when
+ * xv_flows_swept() has reached it (xv_flows_poll() makes progress visible; workers take some rounds).
+ */
+uint64_t xv_flows_sweep(void);
+uint64_t xv_flows_swept(void);
+
+/* Readable when workers want flows: then xv_flows_poll() is due. */
+extern int xv_flows_event_fd;
+/* control, from a timer, about every millisecond while it returns true: flows that workers asked for, freeing of dead ones. */
+bool xv_flows_poll(void);
+/* control, about once a second: rank, and let flows of built-in networks go that were idle for idle_ms. */
+void xv_flows_age(uint64_t idle_ms);
+
+/* control. Switch fused flows off and on again (tests, comparison); off empties the caches. */
+void xv_flows_set_fusing(bool on);
+
+/* ---- Workers ---- */
+
+struct xv_flow_request;
+
+extern struct xv_classifier *xv_flow_classifier;
+
+/* worker. The flow that matches, or NULL. */
+struct xv_flow *xv_flow_lookup(struct xv_worker *w, const struct xv_flow_key *key);
+
+/* What a worker decided on its own: one action without data. */
+struct xv_decision {
+	enum xv_action_type type;
+	uint32_t arg;
+	uint16_t owner;
+	uint32_t version; /* of the owner's binding, by which it was made */
+	const char *policy, *rule; /* for people: what decided; "" if nothing in particular */
+};
+/*
+ * worker. Ask for a flow that matches key under mask, does what was decided, and has seen one packet. When the queue is full
+ * nothing happens: the next packet asks again. True if it was asked for.
+ */
+bool xv_flow_request(const struct xv_flow_key *key, const struct xv_flow_key *mask, const struct xv_decision *decision,
+		     uint64_t bytes);

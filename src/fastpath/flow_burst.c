@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A burst that flows decide: fused flows first; what they do not know goes the long way (execute.c), packet by packet. The
+ * order of packets is kept: runs with the same output are sent together, and are sent before anything else is done.
+ */
+#include "base/clock.h"
+#include "fastpath/flow.h"
+#include "fastpath/fused.h"
+#include "fastpath/network.h"
+#include "fastpath/worker_state.h"
+#include "net/flow_key.h"
+#include "net/parse.h"
+
+/* Entries hold the same for all packets of a run; only where a packet goes matters for sending together. */
+struct run {
+	struct rte_mbuf **pkts;
+	uint16_t n, out_port;
+};
+
+static void run_send(struct xv_worker *w, struct run *run)
+{
+	struct xv_port *out;
+	const struct xv_binding *binding;
+	uint16_t i;
+
+	if (run->n == 0)
+		return;
+	out = xv_port_by_id(run->out_port);
+	binding = out == NULL ? NULL : atomic_load_explicit(&out->binding, memory_order_acquire);
+	if (likely(binding != NULL))
+		xv_pipeline_output(w, out, binding, XV_QUEUE_BY_FLOW, run->pkts, run->n);
+	else
+		for (i = 0; i < run->n; i++)
+			xv_packet_drop(w, run->pkts[i], XV_DROP_TX_DOWN);
+	run->n = 0;
+}
+
+/* Once a second for an entry: its packets keep the sender's address alive. */
+static void learn(struct xv_worker *w, const struct xv_binding *binding, struct xv_fused_entry *e,
+		  const struct rte_mbuf *m, uint16_t in_id)
+{
+	struct xv_parsed parsed;
+	uint16_t vlan = binding->vlan;
+
+	e->learned_s = w->now_s;
+	if (xv_parse_eth(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), &parsed) != XV_PARSE_OK)
+		return;
+	if (parsed.tagged && (parsed.vlan_tci & 0xfff) != 0)
+		vlan = parsed.vlan_tci & 0xfff;
+	xv_mac_table_learn(binding->network->macs, parsed.src_key | vlan, in_id, w->now_s);
+}
+
+/* An entry of a network holds as long as no address there has moved or gone. */
+static inline bool holds(const struct xv_binding *binding, const struct xv_fused_entry *e)
+{
+	return (e->flags & XV_FUSED_CHANGES) == 0 || e->changes == xv_mac_table_changes(binding->network->macs);
+}
+
+void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
+		   uint16_t n)
+{
+	struct xv_fused_entry *entries[XV_BURST];
+	struct xv_fused_place places[XV_BURST];
+	struct run run = {0};
+	uint32_t tick = (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT);
+	uint64_t evicted = xv_fused_evicted(w->fused);
+	uint16_t i;
+
+	if (likely(atomic_load_explicit(&xv_fusing, memory_order_relaxed))) {
+		xv_fused_lookup_burst(w->fused, in->id, pkts, n, entries, places);
+	} else {
+		for (i = 0; i < n; i++) {
+			entries[i] = NULL;
+			places[i].where = 0;
+		}
+	}
+	for (i = 0; i < n; i++) {
+		struct xv_fused_entry *e = entries[i];
+		struct rte_mbuf *m = pkts[i];
+
+		/* The long way of an earlier packet may have thrown entries out. */
+		if (unlikely(e != NULL && evicted != xv_fused_evicted(w->fused)))
+			xv_fused_lookup_burst(w->fused, in->id, &pkts[i], 1, &e, &places[i]);
+		if (unlikely(e == NULL || !holds(binding, e))) {
+			run_send(w, &run);
+			xv_flow_execute(w, in, binding, m, &places[i]);
+			continue;
+		}
+		e->packets++;
+		e->bytes += m->pkt_len;
+		e->used = tick;
+		if (unlikely((e->flags & XV_FUSED_LEARN) != 0 && e->learned_s != w->now_s))
+			learn(w, binding, e, m, in->id);
+		if (unlikely((e->flags & XV_FUSED_DROP) != 0)) {
+			xv_packet_drop(w, m, (enum xv_drop)e->out_port);
+			continue;
+		}
+		if (unlikely(e->edit != 0 && !xv_fused_edit_apply(w->fused, e, m))) {
+			xv_packet_drop(w, m, XV_DROP_TUNNEL);
+			continue;
+		}
+		if (unlikely(e->encap != NULL)) {
+			run_send(w, &run);
+			xv_flow_tunnel_push(w, e->encap, e->entropy, e->out_port, m);
+			continue;
+		}
+		if (run.n > 0 && (run.out_port != e->out_port || run.pkts + run.n != &pkts[i]))
+			run_send(w, &run);
+		if (run.n == 0) {
+			run.pkts = &pkts[i];
+			run.out_port = e->out_port;
+		}
+		run.n++;
+	}
+	run_send(w, &run);
+}

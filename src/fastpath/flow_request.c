@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What workers do with the flow table: look up, and ask for what is missing. */
+#include "fastpath/flow_request.h"
+
+#include <string.h>
+
+#include "fastpath/worker_state.h"
+
+struct xv_flow_requests xv_flow_requests;
+
+struct xv_flow *xv_flow_lookup(struct xv_worker *w, const struct xv_flow_key *key)
+{
+	struct xv_cls_rule *rule =
+		xv_classifier_lookup(xv_flow_classifier, w->flow_reader, (const uint64_t *)(const void *)key);
+
+	return rule != NULL ? (struct xv_flow *)(void *)((uint8_t *)rule - offsetof(struct xv_flow, rule)) : NULL;
+}
+
+/* Append text at most up to the last byte, which ends it. Returns the new length. */
+static unsigned int append(char *to, unsigned int len, const char *text)
+{
+	for (; *text != '\0' && len < XV_FLOW_ORIGIN_LEN - 1; text++)
+		to[len++] = *text;
+	to[len] = '\0';
+	return len;
+}
+
+bool xv_flow_request(const struct xv_flow_key *key, const struct xv_flow_key *mask, const struct xv_decision *decision,
+		     uint64_t bytes)
+{
+	struct xv_flow_request *r;
+	unsigned int len;
+	void *slot;
+
+	if (rte_ring_mc_dequeue(xv_flow_requests.free, &slot) != 0)
+		return false;
+	r = slot;
+	r->key = *key;
+	r->mask = *mask;
+	r->type = (uint16_t)decision->type;
+	r->arg = decision->arg;
+	r->owner = decision->owner;
+	r->version = decision->version;
+	r->bytes = bytes;
+	len = append(r->origin, 0, decision->policy);
+	if (decision->rule[0] != '\0')
+		len = append(r->origin, len, ": ");
+	(void)append(r->origin, len, decision->rule);
+	(void)rte_ring_mp_enqueue(xv_flow_requests.wanted, r);
+	return true;
+}

@@ -1,0 +1,650 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cache of fused flows. Look-up first, then what makes and unmakes entries. */
+#include "fastpath/fused.h"
+
+#include <string.h>
+
+#include <rte_byteorder.h>
+
+#include "base/clock.h"
+#include "fastpath/flow.h"
+#include "fastpath/fused_state.h"
+#include "fastpath/trails.h"
+#include "fastpath/worker_state.h"
+
+bool xv_fused_use_avx512;
+
+/* ---- Shapes ---- */
+
+/*
+ * What the cache takes: Ethernet, perhaps one VLAN tag, IPv4 without options or IPv6 without extension headers, no
+ * fragment, and TCP, UDP or ICMP. It is a part of what net/flow_extract.c finds to be sound; a packet of one shape
+ * always gives a key with the same fields in the same places.
+ */
+enum shape {
+	SHAPE_IPV6 = 1,
+	SHAPE_VLAN = 2,
+	SHAPE_TCP = 4,
+	SHAPE_ICMP = 8,
+	SHAPE_ANY = 16, /* always set */
+};
+
+#define ETH_LEN 14
+#define VLAN_LEN 4
+#define IPV4_LEN 20
+#define IPV6_LEN 40
+
+static inline uint16_t load16(const uint8_t *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint32_t load32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint64_t load64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* Multiply and fold: guests choose what goes in, and must not be able to choose what comes out. */
+static inline uint64_t mix(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, const struct rte_mbuf *m,
+			    struct xv_fused_place *place)
+{
+	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *), *ip;
+	uint32_t len = m->data_len, l3 = ETH_LEN, l4, end, shape = SHAPE_ANY, need;
+	uint64_t addresses, rest = in_port;
+	uint16_t type;
+	uint8_t proto;
+
+	place->where = 0;
+	if (unlikely(len < ETH_LEN + IPV4_LEN + 8 || m->buf_len - m->data_off < XV_FUSED_BYTES))
+		return;
+	type = load16(data + 12);
+	if (type == RTE_BE16(0x8100)) {
+		type = load16(data + 16);
+		rest |= (uint64_t)load16(data + 14) << 16;
+		l3 = ETH_LEN + VLAN_LEN;
+		shape |= SHAPE_VLAN;
+	}
+	ip = data + l3;
+	if (likely(type == RTE_BE16(0x0800))) {
+		l4 = l3 + IPV4_LEN;
+		if (unlikely(ip[0] != 0x45 || (load16(ip + 6) & RTE_BE16(0x3fff)) != 0))
+			return;
+		end = l3 + rte_be_to_cpu_16(load16(ip + 2));
+		proto = ip[9];
+		addresses = load64(ip + 12);
+	} else if (type == RTE_BE16(0x86dd)) {
+		l4 = l3 + IPV6_LEN;
+		if (unlikely(len < l4 + 8))
+			return;
+		end = l4 + rte_be_to_cpu_16(load16(ip + 4));
+		proto = ip[6];
+		addresses = mix(load64(ip + 8) ^ fused->secret[1], load64(ip + 16) ^ fused->secret[0]) ^
+			    mix(load64(ip + 24) ^ fused->secret[0], load64(ip + 32) ^ fused->secret[1]);
+		shape |= SHAPE_IPV6;
+	} else {
+		return;
+	}
+	need = l4 + 8;
+	if (proto == 6) {
+		need = l4 + 20;
+		shape |= SHAPE_TCP;
+	} else if (proto == ((shape & SHAPE_IPV6) ? 58 : 1)) {
+		shape |= SHAPE_ICMP;
+	} else if (unlikely(proto != 17)) {
+		return;
+	}
+	if (unlikely(len < need || end < need || end > m->pkt_len))
+		return;
+	if (proto == 6) {
+		uint32_t l4_len = (data[l4 + 12] >> 4) * 4u;
+
+		if (unlikely(l4_len < 20 || l4 + l4_len > end || l4 + l4_len > len))
+			return;
+	}
+	rest |= (uint64_t)load32(data + l4) << 32;
+	place->hash = mix(addresses ^ fused->secret[0], rest ^ fused->secret[1] ^ shape);
+	place->where = in_port << 8 | shape;
+	place->l3 = (uint16_t)l3;
+	place->l4 = (uint16_t)l4;
+}
+
+/* Bits of the bytes [from, from + n). */
+static inline uint64_t byte_bits(unsigned int from, unsigned int n)
+{
+	return (n >= 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1) << from;
+}
+
+/* Bytes of the canonical key: addresses, tag, type, protocol, ports. The rest of what makes the shape is in `where`. */
+static uint64_t base_bits(const struct xv_fused_place *place)
+{
+	uint64_t bits = byte_bits(0, place->l3);
+
+	bits |= (place->where & SHAPE_IPV6) ? byte_bits(place->l3 + 6u, 1) | byte_bits(place->l3 + 8u, 32)
+					    : byte_bits(place->l3 + 9u, 1) | byte_bits(place->l3 + 12u, 8);
+	return bits | byte_bits(place->l4, 4);
+}
+
+bool xv_fused_guard(const struct xv_fused_place *place, const uint64_t *mask_words, uint64_t *bits)
+{
+	const struct xv_flow_key *mask = (const struct xv_flow_key *)(const void *)mask_words;
+	bool ipv6 = (place->where & SHAPE_IPV6) != 0;
+	unsigned int l3 = place->l3, l4 = place->l4, i;
+	uint64_t any = 0;
+
+	*bits |= base_bits(place);
+	/* Metadata, tunnel: 0 or what actions made of them, the same for all packets of the input port. Conntrack
+	 * state is not. */
+	any |= mask->ct_state | mask->ct_mark | mask->ct_label[0] | mask->ct_label[1] | mask->ct_zone;
+	/* dp_hash comes from the 5-tuple, and so from the base. */
+	if (any != 0)
+		return false;
+	if (mask->ip_tos != 0)
+		*bits |= ipv6 ? byte_bits(l3, 2) : byte_bits(l3 + 1, 1);
+	if (mask->ip_ttl != 0)
+		*bits |= ipv6 ? byte_bits(l3 + 7, 1) : byte_bits(l3 + 8, 1);
+	if (mask->ipv6_label != 0 && ipv6)
+		*bits |= byte_bits(l3 + 1, 3);
+	if (mask->tcp_flags != 0 && (place->where & SHAPE_TCP) != 0) {
+		if (l4 + 14 > XV_FUSED_BYTES)
+			return false;
+		*bits |= byte_bits(l4 + 12, 2);
+	}
+	/* Neighbour discovery has fields that are not compared. ICMPv6 type is in the base. */
+	if ((place->where & SHAPE_ICMP) != 0 && ipv6) {
+		for (i = XV_FLOW_STAGE_L4 + 1; i < XV_FLOW_FIXED_WORDS; i++)
+			any |= mask_words[i];
+		any |= mask_words[XV_FLOW_STAGE_L4] >> 48; /* arp_sha begins in this word */
+		if (any != 0)
+			return false;
+	}
+	return true;
+}
+
+/* ---- Look-up ---- */
+
+/* Bytes of 0xff where an 8-bit mask has bits. */
+static inline uint64_t spread(uint8_t bits)
+{
+	uint64_t v = (bits * UINT64_C(0x0101010101010101)) & UINT64_C(0x8040201008040201);
+
+	return ((((v + UINT64_C(0x7f7f7f7f7f7f7f7f)) | v) & UINT64_C(0x8080808080808080)) >> 7) * 0xff;
+}
+
+static inline bool entry_matches_plain(const struct xv_fused_entry *e, const uint8_t *data)
+{
+	uint64_t differ = 0;
+	unsigned int i;
+
+	for (i = 0; i < XV_FUSED_BYTES / 8; i++)
+		differ |= (load64(data + 8 * i) ^ load64(e->value + 8 * i)) & spread((uint8_t)(e->mask >> 8 * i));
+	return differ == 0;
+}
+
+static inline bool entry_is_usable(const struct xv_fused_entry *e, uint32_t where)
+{
+	return e->where == where && atomic_load_explicit(&e->trail->valid, memory_order_acquire);
+}
+
+static inline unsigned int ways_with_tag(const struct set *set, uint64_t hash)
+{
+	unsigned int i, found = 0;
+
+	for (i = 0; i < WAYS; i++)
+		found |= (unsigned int)(((set->ways[i] ^ hash) >> 32) == 0 && set->ways[i] != 0) << i;
+	return found;
+}
+
+static inline struct xv_fused_entry *entry_of(const struct xv_fused *fused, uint64_t way)
+{
+	return &fused->entries[(uint32_t)way - 1];
+}
+
+/*
+ * Three passes, so that what one packet needs from memory arrives while others are looked at: shape and set; ways and
+ * entries; compare.
+ */
+#define LOOKUP_BURST(name, matches)                                                                             \
+	static void name(struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *const *pkts, uint16_t n,    \
+			 struct xv_fused_entry **entries, struct xv_fused_place *places)                        \
+	{                                                                                                       \
+		uint8_t found[XV_BURST];                                                                        \
+		uint16_t i, hits = 0;                                                                           \
+                                                                                                                \
+		for (i = 0; i < n; i++) {                                                                       \
+			shape_of(fused, in_port, pkts[i], &places[i]);                                          \
+			rte_prefetch0(&fused->sets[places[i].hash & fused->set_mask]);                          \
+		}                                                                                               \
+		for (i = 0; i < n; i++) {                                                                       \
+			const struct set *set = &fused->sets[places[i].hash & fused->set_mask];                 \
+                                                                                                                \
+			found[i] = (uint8_t)(places[i].where == 0 ? 0 : ways_with_tag(set, places[i].hash));     \
+			if (likely(found[i] != 0)) {                                                            \
+				const struct xv_fused_entry *e =                                                \
+					entry_of(fused, set->ways[__builtin_ctz(found[i])]);                    \
+                                                                                                                \
+				rte_prefetch0(e->value);                                                        \
+				rte_prefetch0(&e->mask);                                                        \
+			}                                                                                       \
+		}                                                                                               \
+		for (i = 0; i < n; i++) {                                                                       \
+			const struct set *set = &fused->sets[places[i].hash & fused->set_mask];                 \
+			const uint8_t *data = rte_pktmbuf_mtod(pkts[i], const uint8_t *);                       \
+			unsigned int ways = found[i];                                                           \
+                                                                                                                \
+			entries[i] = NULL;                                                                      \
+			for (; ways != 0; ways &= ways - 1) {                                                   \
+				struct xv_fused_entry *e = entry_of(fused, set->ways[__builtin_ctz(ways)]);      \
+                                                                                                                \
+				if (likely(entry_is_usable(e, places[i].where) && matches(e, data))) {           \
+					entries[i] = e;                                                         \
+					hits++;                                                                 \
+					break;                                                                  \
+				}                                                                               \
+			}                                                                                       \
+		}                                                                                               \
+		fused->stats.hits += hits;                                                                      \
+		fused->stats.misses += (uint64_t)(n - hits);                                                    \
+	}
+
+LOOKUP_BURST(lookup_plain, entry_matches_plain)
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw")
+static inline __attribute__((target("avx512f,avx512bw"))) bool entry_matches_avx512(const struct xv_fused_entry *e,
+										     const uint8_t *data)
+{
+	return _mm512_mask_cmpneq_epi8_mask(e->mask, _mm512_loadu_si512(data), _mm512_load_si512(e->value)) == 0;
+}
+__attribute__((target("avx512f,avx512bw"))) LOOKUP_BURST(lookup_avx512, entry_matches_avx512)
+#pragma GCC pop_options
+#endif
+
+void xv_fused_lookup_burst(struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *const *pkts, uint16_t n,
+			   struct xv_fused_entry **entries, struct xv_fused_place *places)
+{
+#if defined(__x86_64__)
+	if (likely(xv_fused_use_avx512)) {
+		lookup_avx512(fused, in_port, pkts, n, entries, places);
+		return;
+	}
+#endif
+	lookup_plain(fused, in_port, pkts, n, entries, places);
+}
+
+/* ---- Trails ---- */
+
+static struct xv_trail *trail_get(struct xv_fused *fused, const struct xv_fused_step *steps, unsigned int n)
+{
+	struct xv_flow *flows[XV_TRAIL_MAX];
+	uint64_t hash = n;
+	struct xv_trail **bucket, *trail;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		flows[i] = steps[i].flow;
+		hash = mix(hash ^ (uintptr_t)flows[i], fused->secret[0]);
+	}
+	bucket = &fused->trail_buckets[hash % TRAIL_BUCKETS];
+	for (trail = *bucket; trail != NULL; trail = trail->next)
+		if (trail->hash == hash && trail->n == n &&
+		    atomic_load_explicit(&trail->valid, memory_order_acquire) &&
+		    memcmp(trail->flows, flows, n * sizeof(flows[0])) == 0)
+			return trail;
+	trail = fused->free_trails;
+	if (trail != NULL)
+		fused->free_trails = trail->next;
+	else if (fused->trails_fresh < TRAILS)
+		trail = &fused->trails[fused->trails_fresh++];
+	else
+		return NULL;
+	trail->n = (uint8_t)n;
+	trail->entries = 0;
+	trail->hash = hash;
+	memcpy(trail->flows, flows, n * sizeof(flows[0]));
+	if (!xv_trail_link_flows(trail, steps)) {
+		trail->next = fused->free_trails;
+		fused->free_trails = trail;
+		return NULL;
+	}
+	trail->next = *bucket;
+	*bucket = trail;
+	fused->stats.trails++;
+	return trail;
+}
+
+static void trail_put(struct xv_fused *fused, struct xv_trail *trail)
+{
+	struct xv_trail **at;
+
+	if (trail->entries > 0)
+		return;
+	xv_trail_unlink_flows(trail);
+	for (at = &fused->trail_buckets[trail->hash % TRAIL_BUCKETS]; *at != trail; at = &(*at)->next)
+		;
+	*at = trail->next;
+	trail->next = fused->free_trails;
+	fused->free_trails = trail;
+	fused->stats.trails--;
+}
+
+/* ---- Entries ---- */
+
+static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
+{
+	const struct xv_trail *trail = e->trail;
+	uint64_t now = xv_clock_cycles() >> XV_FLOW_TICK_SHIFT, used;
+	unsigned int i;
+
+	if (e->packets == 0)
+		return;
+	used = now - (uint32_t)((uint32_t)now - e->used);
+	for (i = 0; i < trail->n; i++) {
+		struct xv_flow_count *c = &fused->counts[trail->flows[i]->slot];
+
+		count(&c->packets, e->packets);
+		count(&c->bytes, e->bytes);
+		if (used > atomic_load_explicit(&c->used, memory_order_relaxed))
+			atomic_store_explicit(&c->used, used, memory_order_relaxed);
+	}
+	e->packets = 0;
+	e->bytes = 0;
+}
+
+static void entry_free(struct xv_fused *fused, uint64_t *way)
+{
+	struct xv_fused_entry *e = entry_of(fused, *way);
+
+	credit(fused, e);
+	if (e->edit != 0)
+		fused->free_edits[fused->n_free_edits++] = e->edit - 1;
+	e->where = 0;
+	e->trail->entries--;
+	trail_put(fused, e->trail);
+	fused->free_entries[fused->n_free++] = (uint32_t)*way - 1;
+	*way = 0;
+	fused->stats.entries--;
+}
+
+/* The way that a new entry takes: the same packet's, a free one, one on a dead trail, or the one that was used least lately. */
+static uint64_t *way_for(struct xv_fused *fused, const struct xv_fused_place *place, const uint8_t *value,
+			 uint64_t bits)
+{
+	struct set *set = &fused->sets[place->hash & fused->set_mask];
+	uint32_t now = (uint32_t)(xv_clock_cycles() >> XV_FLOW_TICK_SHIFT);
+	uint64_t *best = NULL;
+	uint64_t best_age = 0;
+	unsigned int i;
+
+	for (i = 0; i < WAYS; i++) {
+		const struct xv_fused_entry *e;
+		uint64_t age;
+
+		if (set->ways[i] == 0) {
+			age = UINT64_MAX - 1;
+		} else {
+			e = entry_of(fused, set->ways[i]);
+			age = (uint32_t)(now - e->used);
+			if (!atomic_load_explicit(&e->trail->valid, memory_order_relaxed))
+				age = UINT64_MAX - 2;
+			if (e->where == place->where && e->mask == bits && memcmp(e->value, value, XV_FUSED_BYTES) == 0)
+				return &set->ways[i];
+		}
+		if (best == NULL || age > best_age) {
+			best = &set->ways[i];
+			best_age = age;
+		}
+	}
+	return best;
+}
+
+struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_fused_place *place,
+				       const uint8_t first[XV_FUSED_BYTES], uint64_t bits,
+				       const struct xv_fused_step *steps, unsigned int n,
+				       const struct xv_fused_edit *edit)
+{
+	uint8_t value[XV_FUSED_BYTES];
+	struct xv_fused_entry *e;
+	struct xv_trail *trail;
+	uint64_t *way;
+	unsigned int i;
+
+	if (n == 0 || n > XV_TRAIL_MAX)
+		return NULL;
+	for (i = 0; i < XV_FUSED_BYTES; i++)
+		value[i] = (bits >> i & 1) != 0 ? first[i] : 0;
+	way = way_for(fused, place, value, bits);
+	if (*way != 0) {
+		entry_free(fused, way);
+		fused->stats.evicted++;
+	}
+	if ((fused->n_free == 0 && fused->entries_fresh == fused->n_entries) ||
+	    (edit != NULL && fused->n_free_edits == 0 && fused->edits_fresh == EDITS))
+		return NULL;
+	trail = trail_get(fused, steps, n);
+	if (trail == NULL)
+		return NULL;
+	trail->entries++;
+	i = fused->n_free > 0 ? fused->free_entries[--fused->n_free] : fused->entries_fresh++;
+	e = &fused->entries[i];
+	memcpy(e->value, value, sizeof(value));
+	e->mask = bits;
+	e->where = place->where;
+	e->out_port = 0;
+	e->flags = 0;
+	e->trail = trail;
+	e->edit = 0;
+	e->entropy = 0;
+	e->encap = NULL;
+	e->bytes = 0;
+	e->packets = 0;
+	e->used = (uint32_t)(xv_clock_cycles() >> XV_FLOW_TICK_SHIFT);
+	e->learned_s = 0;
+	e->changes = 0;
+	if (edit != NULL) {
+		e->edit = 1 + (fused->n_free_edits > 0 ? fused->free_edits[--fused->n_free_edits] : fused->edits_fresh++);
+		fused->edits[e->edit - 1] = *edit;
+	}
+	*way = (place->hash & ~(uint64_t)UINT32_MAX) | (i + 1);
+	fused->stats.entries++;
+	fused->stats.inserted++;
+	return e;
+}
+
+bool xv_fused_sweep(struct xv_fused *fused, unsigned int n)
+{
+	unsigned int i;
+
+	for (; n > 0 && fused->sweep_at <= fused->set_mask; n--, fused->sweep_at++) {
+		struct set *set = &fused->sets[fused->sweep_at];
+
+		for (i = 0; i < WAYS; i++) {
+			if (set->ways[i] == 0)
+				continue;
+			if (atomic_load_explicit(&entry_of(fused, set->ways[i])->trail->valid,
+						 memory_order_acquire))
+				credit(fused, entry_of(fused, set->ways[i]));
+			else
+				entry_free(fused, &set->ways[i]);
+		}
+	}
+	if (fused->sweep_at <= fused->set_mask)
+		return false;
+	fused->sweep_at = 0;
+	return true;
+}
+
+void xv_fused_flush(struct xv_fused *fused)
+{
+	uint32_t s;
+	unsigned int i;
+
+	for (s = 0; s <= fused->set_mask; s++)
+		for (i = 0; i < WAYS; i++)
+			if (fused->sets[s].ways[i] != 0)
+				entry_free(fused, &fused->sets[s].ways[i]);
+}
+
+bool xv_fused_is_empty(const struct xv_fused *fused)
+{
+	return fused->stats.entries == 0;
+}
+
+uint64_t xv_fused_evicted(const struct xv_fused *fused)
+{
+	return fused->stats.evicted;
+}
+
+void xv_fused_get_stats(const struct xv_fused *fused, struct xv_fused_stats *stats)
+{
+	*stats = fused->stats;
+}
+
+/* ---- Edits ---- */
+
+/* What a one's complement sum changes by when the words of `from` become those of `to` (RFC 1624, equation 4). */
+static uint32_t delta_of(uint32_t sum, const uint8_t *from, const uint8_t *to, unsigned int bytes)
+{
+	unsigned int i;
+
+	for (i = 0; i + 1 < bytes; i += 2)
+		sum += (uint16_t)~load16(from + i) + (uint32_t)load16(to + i);
+	return sum;
+}
+
+static uint16_t fold(uint32_t sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)(sum + (sum >> 16));
+}
+
+bool xv_fused_edit_make(const struct xv_fused_place *place, const uint8_t *before, uint32_t pkt_len,
+			const struct rte_mbuf *m, struct xv_fused_edit *edit)
+{
+	const bool ipv6 = (place->where & SHAPE_IPV6) != 0, tcp = (place->where & SHAPE_TCP) != 0;
+	const bool icmp = (place->where & SHAPE_ICMP) != 0;
+	const uint8_t *after = rte_pktmbuf_mtod(m, const uint8_t *);
+	const unsigned int headers = place->l4 + (tcp ? 20u : 8u);
+	const int shift = (int)m->pkt_len - (int)pkt_len;
+	unsigned int l3, l4, l4_csum, i;
+	uint32_t pseudo = 0, l4_sum;
+
+	memset(edit, 0, sizeof(*edit));
+	if (shift < -(int)place->l3 || (int)headers + shift > XV_FUSED_EDIT_BYTES ||
+	    (int)m->data_len < (int)headers + shift)
+		return false;
+	l3 = (unsigned int)(place->l3 + shift);
+	l4 = (unsigned int)(place->l4 + shift);
+	l4_csum = l4 + (tcp ? 16 : icmp ? 2 : 6);
+	edit->shift = (int16_t)shift;
+	edit->udp = !tcp && !icmp;
+	for (i = 0; i < headers + (unsigned int)shift; i++) {
+		int was = (int)i - shift;
+
+		if ((!ipv6 && (i == l3 + 10 || i == l3 + 11)) || i == l4_csum || i == l4_csum + 1)
+			continue;
+		if (was >= 0 && before[was] == after[i])
+			continue;
+		edit->mask[i / 64] |= UINT64_C(1) << (i % 64);
+		edit->image[i] = after[i];
+	}
+	if (!ipv6) {
+		uint32_t sum = delta_of(0, before + place->l3, after + l3, 10);
+
+		edit->ip_delta = fold(delta_of(sum, before + place->l3 + 12, after + l3 + 12, 8));
+		edit->ip_csum = (uint8_t)(l3 + 10);
+	}
+	if (!icmp || ipv6)
+		pseudo = delta_of(0, before + place->l3 + (ipv6 ? 8 : 12), after + l3 + (ipv6 ? 8 : 12), ipv6 ? 32 : 8);
+	l4_sum = delta_of(pseudo, before + place->l4, after + l4, l4_csum - l4);
+	i = l4_csum + 2 - l4;
+	l4_sum = delta_of(l4_sum, before + place->l4 + i, after + l4 + i, headers - place->l4 - i);
+	edit->pseudo_delta = fold(pseudo);
+	edit->l4_delta = fold(l4_sum);
+	edit->l4_csum = (uint8_t)l4_csum;
+	return true;
+}
+
+/* RFC 1624, equation 3, with what has changed summed up already. -0 is no change: 0xffff and 0 are the same number. */
+static void csum_add(uint8_t *at, uint16_t delta, bool udp)
+{
+	uint16_t csum = load16(at);
+
+	if (udp && csum == 0)
+		return;
+	csum = (uint16_t)~fold((uint32_t)(uint16_t)~csum + delta);
+	if (udp && csum == 0)
+		csum = 0xffff;
+	memcpy(at, &csum, sizeof(csum));
+}
+
+static bool changes(uint16_t delta)
+{
+	return delta != 0 && delta != 0xffff;
+}
+
+bool xv_fused_edit_apply(const struct xv_fused *fused, const struct xv_fused_entry *entry, struct rte_mbuf *m)
+{
+	const struct xv_fused_edit *edit = &fused->edits[entry->edit - 1];
+	struct xv_offload *request = NULL;
+	uint8_t *data;
+	unsigned int w;
+
+	if (edit->shift > 0) {
+		if (unlikely(rte_pktmbuf_prepend(m, (uint16_t)edit->shift) == NULL))
+			return false;
+	} else if (edit->shift < 0) {
+		(void)rte_pktmbuf_adj(m, (uint16_t)-edit->shift);
+	}
+	data = rte_pktmbuf_mtod(m, uint8_t *);
+	for (w = 0; w < XV_FUSED_EDIT_BYTES / 64; w++) {
+		uint64_t left = edit->mask[w];
+
+		for (; left != 0; left &= left - 1) {
+			unsigned int i = 64 * w + (unsigned int)__builtin_ctzll(left);
+
+			data[i] = edit->image[i];
+		}
+	}
+	if (edit->ip_csum != 0 && changes(edit->ip_delta))
+		csum_add(data + edit->ip_csum, edit->ip_delta, false);
+	if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0)) {
+		request = xv_packet_offload(m);
+		request->csum_start = (uint16_t)(request->csum_start + edit->shift);
+	}
+	/* A checksum that is still to be finished is the sum of the pseudo-header, not inverted. */
+	if (unlikely(request != NULL && (request->flags & XV_OFFLOAD_CSUM) != 0 &&
+		     request->csum_start + request->csum_offset == edit->l4_csum)) {
+		if (changes(edit->pseudo_delta)) {
+			uint16_t sum = fold((uint32_t)load16(data + edit->l4_csum) + edit->pseudo_delta);
+
+			memcpy(data + edit->l4_csum, &sum, sizeof(sum));
+		}
+	} else if (changes(edit->l4_delta)) {
+		csum_add(data + edit->l4_csum, edit->l4_delta, edit->udp);
+	}
+	return true;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fused flows: what a whole trail of flows did to a packet, as one entry of a cache. A worker's own (class B). The first
+ * packet of a connection takes the long way (execute.c), which records; the next packets find the entry here, with one
+ * look-up however many flows stand behind it.
+ *
+ * An entry is found by a hash of input port, VLAN tag, addresses, protocol and ports, and holds the first 64 bytes of the
+ * packet that made it with a bit for each byte that counts: those of the canonical key (shape_of() in fused.c) and those
+ * that flows on the trail looked at beyond it (TTL, TOS, TCP flags: guards). A packet that differs in one of them is not for
+ * this entry. Only packets of the common shapes are looked up at all; others go the long way.
+ *
+ * Validity. A trail is the row of flows that an entry stands for, shared by all entries with the same row. The control
+ * thread marks the trails of a flow that it deletes or changes; a packet that finds its entry on such a trail goes the long way.
+ * So deleting a flow touches no entry, and entries of other flows stay. The check costs one cache line, shared by many entries.
+ *
+ * Counters. An entry counts packets and bytes; they are credited to every flow of its trail when the entry goes and when the worker
+ * sweeps, which the control thread asks for before it reads. A dead flow is freed after such a sweep, so that all
+ * of its packets are counted.
+ *
+ * Threads: all of the worker, except where it says control. The trail lock (trails.c) orders the control thread's marking and the
+ * worker's linking of trails; it is taken once for each new trail, never for a packet that hits.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+
+#include "net/flow_key.h"
+#include "net/packet.h"
+
+#define XV_TRAIL_MAX 12
+#define XV_FUSED_BYTES 64	    /* of a packet that can be compared */
+#define XV_FUSED_EDIT_BYTES 128	    /* of headers that can be rewritten */
+#define XV_FUSED_ENTRIES (1u << 20) /* of one worker, at most; memory is used as they are */
+
+struct xv_actions;
+struct xv_encap;
+struct xv_flow;
+struct xv_flow_count;
+struct xv_fused;
+struct xv_trail;
+
+/* A trail as member of a flow's list. */
+struct xv_trail_link {
+	struct xv_trail_link *next, **back;
+	struct xv_trail *trail;
+};
+
+struct xv_trail {
+	_Atomic bool valid; /* cleared by the control thread, under the trail lock */
+	uint8_t n;
+	uint32_t entries;   /* that stand for it */
+	uint64_t hash;
+	struct xv_trail *next; /* with the same hash, or in the free list */
+	struct xv_flow *flows[XV_TRAIL_MAX];
+	struct xv_trail_link links[XV_TRAIL_MAX]; /* under the trail lock */
+};
+
+/* How a packet's headers are rewritten: bytes [0, 128) after `shift` bytes were put in front (negative: cut off). */
+struct xv_fused_edit {
+	int16_t shift;
+	uint8_t ip_csum, l4_csum; /* offsets of checksums to be updated, after the shift; 0 = none */
+	uint16_t ip_delta;	  /* one's complement sums of what changes, as in memory */
+	uint16_t l4_delta;
+	uint16_t pseudo_delta;	  /* the part of l4_delta that belongs to the pseudo-header */
+	bool udp;		  /* a checksum of 0 is none */
+	uint64_t mask[XV_FUSED_EDIT_BYTES / 64]; /* bit per byte */
+	_Alignas(64) uint8_t image[XV_FUSED_EDIT_BYTES];
+};
+
+/* flags */
+#define XV_FUSED_LEARN 0x1  /* refresh the source address in the network's MAC table once a second */
+#define XV_FUSED_DROP 0x2   /* out_port is an enum xv_drop */
+#define XV_FUSED_CHANGES 0x4 /* holds while no address of the network moved or went: `changes` */
+
+/* Two cache lines. */
+struct xv_fused_entry {
+	_Alignas(64) uint8_t value[XV_FUSED_BYTES]; /* bytes that do not count are zero */
+
+	_Alignas(64) uint64_t mask; /* bit i: byte i counts */
+	uint32_t where;		    /* input port << 8 | shape; 0 = free */
+	uint16_t out_port;
+	uint8_t flags;
+	uint8_t pad;
+	struct xv_trail *trail;
+	const struct xv_encap *encap; /* NULL: none; else it lies in the actions of a flow on the trail */
+	uint32_t edit;		      /* number of its edit, plus one; 0: the packet goes as it is */
+	uint32_t entropy;	      /* of the encapsulation */
+	uint64_t bytes;		      /* not credited yet */
+	uint32_t packets;
+	uint32_t used;	  /* tick, its lower half */
+	uint32_t learned_s;
+	uint32_t changes;
+};
+
+/* Where a packet belongs in the cache, from look-up to insertion. */
+struct xv_fused_place {
+	uint64_t hash;
+	uint32_t where; /* 0: no shape for the cache */
+	uint16_t l3, l4;
+};
+
+/* control. entries: a power of two, at least 64. 0 or -ENOMEM. counts: the worker's, by slot of the flow. */
+int xv_fused_create(unsigned int entries, struct xv_flow_count *counts, struct xv_fused **fused);
+/* control, after the worker. Everything is credited. Accepts NULL. */
+void xv_fused_destroy(struct xv_fused *fused);
+
+/* Look up a burst (n <= XV_BURST): entries[i] is NULL where the packet has to go the long way. */
+void xv_fused_lookup_burst(struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *const *pkts, uint16_t n,
+			   struct xv_fused_entry **entries, struct xv_fused_place *places);
+
+/*
+ * The bytes that must be compared so that a flow with this mask would match again, as bits; false: it looks at
+ * something that cannot be compared here. The base bytes of the shape are always among them.
+ */
+bool xv_fused_guard(const struct xv_fused_place *place, const uint64_t *mask_words, uint64_t *bits);
+
+/* A new entry (packets 0), or NULL: the trail is dead already, or memory is short. `first`: the first 64 bytes
+ * of the packet as it came in. edit is copied; may be NULL. */
+struct xv_fused_step {
+	struct xv_flow *flow;
+	const struct xv_actions *actions; /* those that were carried out */
+};
+struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_fused_place *place,
+				       const uint8_t first[XV_FUSED_BYTES], uint64_t bits,
+				       const struct xv_fused_step *steps, unsigned int n,
+				       const struct xv_fused_edit *edit);
+
+/*
+ * What turned a packet of pkt_len bytes, which began with `before` (its headers at least), into m; place: of the packet as it
+ * was. Every byte that differs must be constant for the entry, or a checksum of IP, TCP, UDP or ICMP. False: it cannot
+ * be expressed.
+ */
+bool xv_fused_edit_make(const struct xv_fused_place *place, const uint8_t *before, uint32_t pkt_len,
+			const struct rte_mbuf *m, struct xv_fused_edit *edit);
+/* Changes when entries are thrown out: what was looked up before must be looked up again. */
+uint64_t xv_fused_evicted(const struct xv_fused *fused);
+
+/* Carry out the entry's edit. False: no headroom. */
+bool xv_fused_edit_apply(const struct xv_fused *fused, const struct xv_fused_entry *entry, struct rte_mbuf *m);
+
+/* Credit and clean up to n sets of the cache, from where the last call stopped; true when it came around. */
+bool xv_fused_sweep(struct xv_fused *fused, unsigned int n);
+/* All entries go. */
+void xv_fused_flush(struct xv_fused *fused);
+bool xv_fused_is_empty(const struct xv_fused *fused);
+
+struct xv_fused_stats {
+	uint64_t hits, misses, inserted, evicted;
+	uint32_t entries, trails;
+};
+void xv_fused_get_stats(const struct xv_fused *fused, struct xv_fused_stats *stats);
+
+/* control. No entry with this flow is used for packets from now on, and none is made. */
+void xv_trails_cut(struct xv_flow *flow, bool dead);
+
+/* init: false = the plain C twin even where the CPU has AVX-512 (XVIO_NO_AVX512, tests). */
+extern bool xv_fused_use_avx512;
