@@ -22,7 +22,7 @@ static const uint8_t *frame_payload(const struct frame_tag *tag)
 }
 
 static void frame_header(struct frame_hdr *h, const struct port *src, const struct port *dst,
-			 const struct frame_tag *tag, uint16_t len)
+			 const struct frame_tag *tag, uint32_t flow, uint16_t len)
 {
 	memset(h, 0, sizeof(*h));
 	h->eth.dst_addr = dst->mac;
@@ -33,13 +33,45 @@ static void frame_header(struct frame_hdr *h, const struct port *src, const stru
 	h->ip.fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG);
 	h->ip.time_to_live = 64;
 	h->ip.next_proto_id = IPPROTO_UDP;
-	h->ip.src_addr = rte_cpu_to_be_32(RTE_IPV4(10, 0, src->index, 1));
-	h->ip.dst_addr = rte_cpu_to_be_32(RTE_IPV4(10, 0, dst->index, 1));
+	h->ip.src_addr = rte_cpu_to_be_32(FLOW_ADDR(src->index) + flow / FLOWS_PER_ADDR);
+	h->ip.dst_addr = rte_cpu_to_be_32(FLOW_ADDR(dst->index));
 	h->ip.hdr_checksum = rte_ipv4_cksum(&h->ip);
-	h->udp.src_port = rte_cpu_to_be_16(1024 + tag->src_queue);
+	h->udp.src_port = rte_cpu_to_be_16(FLOW_UDP_PORT + flow % FLOWS_PER_ADDR);
 	h->udp.dst_port = RTE_BE16(9);
 	h->udp.dgram_len = rte_cpu_to_be_16(len - sizeof(h->eth) - sizeof(h->ip));
 	h->tag = *tag;
+}
+
+static uint32_t frame_flow(const struct port *src, const struct frame_tag *tag)
+{
+	return flow_number(src, tag->src_queue, tag->seq % src->flows);
+}
+
+/* The flow that the addresses say; one of the port's, whatever they say. */
+static uint32_t frame_flow_read(const struct rte_mbuf *m, const struct port *src)
+{
+	struct frame_hdr copy;
+	const struct frame_hdr *h = rte_pktmbuf_read(m, 0, sizeof(copy), &copy);
+	uint32_t f = (rte_be_to_cpu_32(h->ip.src_addr) - FLOW_ADDR(src->index)) * FLOWS_PER_ADDR +
+		     (uint16_t)(rte_be_to_cpu_16(h->udp.src_port) - FLOW_UDP_PORT);
+
+	return f % (src->flows * src->queues);
+}
+
+void flow_writer_init(struct flow_writer *w, const struct port *src, const struct port *dst)
+{
+	struct frame_tag tag = {0};
+	struct frame_hdr h;
+	uint16_t words[sizeof(h.ip) / 2];
+
+	frame_header(&h, src, dst, &tag, 0, 0);
+	h.ip.total_length = h.ip.hdr_checksum = 0;
+	h.ip.src_addr = 0;
+	memcpy(words, &h.ip, sizeof(words));
+	w->addr = FLOW_ADDR(src->index);
+	w->sum = 0;
+	for (size_t i = 0; i < RTE_DIM(words); i++)
+		w->sum += rte_be_to_cpu_16(words[i]);
 }
 
 struct rte_mbuf *frame_create(const struct port *src, const struct port *dst, uint16_t queue,
@@ -58,7 +90,7 @@ struct rte_mbuf *frame_create(const struct port *src, const struct port *dst, ui
 		return NULL;
 	nsegs = RTE_MAX(nsegs, need);
 	data = nsegs == 1 ? rte_pktmbuf_mtod(head, uint8_t *) : scratch;
-	frame_header((struct frame_hdr *)data, src, dst, &tag, len);
+	frame_header((struct frame_hdr *)data, src, dst, &tag, frame_flow(src, &tag), len);
 	memcpy(data + sizeof(struct frame_hdr), frame_payload(&tag),
 	       len - sizeof(struct frame_hdr));
 	head->pkt_len = len;
@@ -99,15 +131,16 @@ bool frame_tag_read(const struct rte_mbuf *m, struct frame_tag *tag)
 }
 
 bool frame_verify(const struct rte_mbuf *m, const struct port *src, const struct port *dst,
-		  const struct frame_tag *tag)
+		  const struct frame_tag *tag, bool any_flow)
 {
 	const uint8_t *payload = frame_payload(tag);
-	uint32_t off = 0, len = m->pkt_len;
+	uint32_t off = 0, len = m->pkt_len, flow;
 	struct frame_hdr h;
 
 	if (len < FRAME_MIN || len > FRAME_MAX)
 		return false;
-	frame_header(&h, src, dst, tag, len);
+	flow = any_flow ? frame_flow_read(m, src) : frame_flow(src, tag);
+	frame_header(&h, src, dst, tag, flow, len);
 	for (; m != NULL; m = m->next) {
 		const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
 		uint32_t n = m->data_len;

@@ -178,11 +178,13 @@ static void usage(void)
 	       "  --size N[-M]              frame bytes without FCS, random from N to M (64)\n"
 	       "  --segments N[-M]          check: buffers per frame, random (1)\n"
 	       "  --buffer N                data bytes per buffer (a frame fits)\n"
-	       "  --frames N                check: per flow; ping: in all\n"
+	       "  --flows N                 in all (one per queue that sends)\n"
+	       "  --frames N                check: per queue that sends; ping: in all\n"
 	       "  --seconds S               check, speed: how long (3)\n"
 	       "  --warmup S                speed: before measuring (0.4)\n"
-	       "  --window N                frames under way per flow (speed: 3/4 ring; check: no "
-	       "limit)\n"
+	       "  --window N                frames under way per queue that sends (speed: 3/4 "
+	       "ring;\n"
+	       "                            check: no limit)\n"
 	       "  --timeout S               without progress, what is missing is lost (5)\n"
 	       "  --lossy                   check: loss and duplicates are no failure\n"
 	       "  --gap MS                  check: report pauses longer than this (2)\n"
@@ -199,8 +201,8 @@ static void options_parse(struct load *l, int argc, char **argv)
 		{"segments", 1, NULL, 'g'},  {"buffer", 1, NULL, 'B'}, {"frames", 1, NULL, 'n'},
 		{"seconds", 1, NULL, 'd'},   {"warmup", 1, NULL, 'w'}, {"window", 1, NULL, 'W'},
 		{"timeout", 1, NULL, 't'},   {"lossy", 0, NULL, 'l'},  {"gap", 1, NULL, 'G'},
-		{"interval", 1, NULL, 'i'},  {"settle", 1, NULL, 'S'}, {"help", 0, NULL, 'h'},
-		{NULL, 0, NULL, 0}};
+		{"interval", 1, NULL, 'i'},  {"settle", 1, NULL, 'S'}, {"flows", 1, NULL, 'f'},
+		{"help", 0, NULL, 'h'},      {NULL, 0, NULL, 0}};
 	uint16_t unused;
 	int c;
 
@@ -237,6 +239,11 @@ static void options_parse(struct load *l, int argc, char **argv)
 			break;
 		case 'B':
 			l->buffer = strtoul(optarg, NULL, 10);
+			break;
+		case 'f':
+			l->flows = strtoul(optarg, NULL, 10);
+			if (l->flows < 1 || l->flows > FLOWS_MAX)
+				die("--flows: from 1 to %u", FLOWS_MAX);
 			break;
 		case 'n':
 			l->frames = strtoull(optarg, NULL, 10);
@@ -276,6 +283,17 @@ static void options_parse(struct load *l, int argc, char **argv)
 		die("what is %s?", argv[optind]);
 	if (l->nports == 0 || l->nports % 2 != 0)
 		die("ports come in pairs");
+}
+
+/* The same number for each queue, and at least one. */
+static void flows_spread(struct load *l)
+{
+	uint32_t queues = 0;
+
+	for (unsigned int i = 0; i < l->nports; i++)
+		queues += l->ports[i].queues;
+	for (unsigned int i = 0; i < l->nports; i++)
+		l->ports[i].flows = RTE_MAX(l->flows / queues, 1U);
 }
 
 /* Buffers of one port: both rings full (one entry of the sending one may be a whole chain, by an
@@ -436,14 +454,18 @@ static void result_print(const struct load *l)
 {
 	static const char *const modes[] = {"speed", "check", "ping"};
 	struct result *r = &shared->res[0];
+	uint64_t flows = 0;
 
+	for (unsigned int i = 0; i < l->nports; i++)
+		flows += l->ports[i].queues * l->ports[i].flows;
 	for (uint32_t i = 1; i < shared->nprocs; i++)
 		result_add(r, &shared->res[i]);
-	printf("{\"mode\": \"%s\", \"ok\": %s, \"ports\": %u, \"sent\": %lu, \"received\": %lu, "
-	       "\"lost\": %lu, \"reordered\": %lu, \"duplicate\": %lu, \"corrupt\": %lu, "
-	       "\"bytes\": %lu, \"seconds\": %.6f, \"mpps\": %.4f, \"cycles_per_frame\": %.1f, "
+	printf("{\"mode\": \"%s\", \"ok\": %s, \"ports\": %u, \"flows\": %lu, \"sent\": %lu, "
+	       "\"received\": %lu, \"lost\": %lu, \"reordered\": %lu, \"duplicate\": %lu, "
+	       "\"corrupt\": %lu, \"bytes\": %lu, \"seconds\": %.6f, \"mpps\": %.4f, "
+	       "\"cycles_per_frame\": %.1f, "
 	       "\"tsc_hz\": %lu, \"attach_ms\": %.3f, \"first_ms\": %.3f",
-	       modes[l->mode], r->ok ? "true" : "false", l->nports, r->sent, r->received,
+	       modes[l->mode], r->ok ? "true" : "false", l->nports, flows, r->sent, r->received,
 	       r->sent - r->received, r->reordered, r->duplicate, r->corrupt, r->bytes, r->seconds,
 	       r->seconds > 0 ? r->received / r->seconds / 1e6 : 0,
 	       r->received > 0 ? (double)r->busy_cycles / r->received : 0, shared->tsc_hz,
@@ -479,6 +501,7 @@ int main(int argc, char **argv)
 	bool ok = true;
 
 	options_parse(&l, argc, argv);
+	flows_spread(&l);
 	if (l.buffer == 0)
 		l.buffer = RTE_ALIGN(RTE_MAX(l.size_max + 64, 2048), 64);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,

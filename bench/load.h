@@ -31,6 +31,7 @@ struct port {
 	bool vectorized;
 	uint16_t queues;
 	uint16_t queue_size;
+	uint32_t flows; /* per queue that sends, at least 1 */
 	uint16_t index; /* over all processes; names the port in frames */
 	uint16_t id;    /* ethdev */
 	struct rte_ether_addr mac;
@@ -59,7 +60,7 @@ struct result {
 	uint64_t busy_cycles; /* of loop passes that moved a frame */
 	double seconds;
 	double attach_ms; /* longest of a port: socket made, connection, first messages */
-	double first_ms;  /* from the last port being up to every flow having received a frame */
+	double first_ms;  /* from the last port being up to every queue having received a frame */
 	/* ping: send to receive, one way through the system under test */
 	uint32_t pings;
 	double ping_us[3]; /* p50, p99, max */
@@ -75,11 +76,12 @@ struct load {
 	uint16_t size_min, size_max; /* frame bytes, without FCS */
 	uint16_t segs_min, segs_max; /* buffers per sent frame */
 	uint32_t buffer;             /* data room of a buffer; 0: a frame fits */
-	uint64_t frames;             /* per flow; 0: until seconds are over */
+	uint32_t flows;              /* over all processes; 0: one per queue that sends */
+	uint64_t frames;             /* per queue; 0: until seconds are over */
 	double seconds;
 	double warmup_s;
 	double timeout_s; /* without progress: what is missing is lost */
-	uint32_t window;  /* frames under way per flow; 0: as many as the rings take */
+	uint32_t window;  /* frames under way per queue; 0: as many as the rings take */
 	bool lossy;       /* loss and duplicates are no failure (the other side gets killed) */
 	double gap_ms;
 	double interval_ms; /* ping */
@@ -132,18 +134,61 @@ struct __rte_packed __rte_aligned(2) frame_hdr
 #define FRAME_DATA  0x5856494f /* counted and checked */
 #define FRAME_PROBE 0x58564950 /* finds out whether the way is open */
 
+/*
+ * Flow f that port p sends to port d, a UDP/IPv4 5-tuple (p, d: struct port.index):
+ *
+ *	from 10.p.0.1 + f / 256, UDP port 1024 + f % 256, to 10.d.0.1, UDP port 9
+ *
+ * Flow k of queue q is f = k * queues + q. Whatever the flow, the Ethernet addresses and the
+ * destination are those of the port.
+ */
+#define FLOW_ADDR(p)   RTE_IPV4(10, p, 0, 1)
+#define FLOW_UDP_PORT  1024
+#define FLOWS_PER_ADDR 256
+#define FLOWS_MAX      (1 << 23) /* host part of an address: 16 bits */
+
+static inline uint32_t flow_number(const struct port *src, uint16_t queue, uint32_t k)
+{
+	return k * src->queues + queue;
+}
+
+/* What frame_flow_set() needs to know of a port. */
+struct flow_writer {
+	uint32_t addr; /* of flow 0 */
+	uint32_t sum;  /* IP header checksum: what neither flow nor length change */
+};
+
+void flow_writer_init(struct flow_writer *w, const struct port *src, const struct port *dst);
+
+/* Makes a frame one of flow f. Only stores, no look at the old bytes: the line is likely in the
+ * cache of the CPU that wrote the frame, and nothing here waits for it. */
+static inline void frame_flow_set(struct rte_mbuf *m, const struct flow_writer *w, uint32_t f)
+{
+	struct frame_hdr *h = rte_pktmbuf_mtod(m, struct frame_hdr *);
+	uint32_t addr = w->addr + f / FLOWS_PER_ADDR;
+	uint32_t sum = w->sum + m->pkt_len - sizeof(h->eth) + (addr >> 16) + (addr & 0xffff);
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum += sum >> 16;
+	h->ip.hdr_checksum = rte_cpu_to_be_16(~sum);
+	h->ip.src_addr = rte_cpu_to_be_32(addr);
+	h->udp.src_port = rte_cpu_to_be_16(FLOW_UDP_PORT + f % FLOWS_PER_ADDR);
+}
+
 void frame_init(void);
 
-/* A new frame of len bytes in nsegs buffers cut at random places; NULL when out of buffers. */
+/* A new frame of len bytes in nsegs buffers cut at random places; NULL when out of buffers. Frames
+ * take turns to be of the queue's flows, by their sequence number. */
 struct rte_mbuf *frame_create(const struct port *src, const struct port *dst, uint16_t queue,
 			      uint32_t magic, uint64_t seq, uint16_t len, uint16_t nsegs);
 
 /* Copies the tag out; false for a frame too short to have one. */
 bool frame_tag_read(const struct rte_mbuf *m, struct frame_tag *tag);
 
-/* Whether every byte is what frame_create() wrote for this tag and length. */
+/* Whether every byte is what frame_create() wrote for this tag and length; any_flow: or what
+ * frame_flow_set() made of that, for any flow of the port. */
 bool frame_verify(const struct rte_mbuf *m, const struct port *src, const struct port *dst,
-		  const struct frame_tag *tag);
+		  const struct frame_tag *tag, bool any_flow);
 
 /* ---- modes: each returns when done, results in l->res ---- */
 void speed_run(struct load *l);

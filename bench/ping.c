@@ -34,7 +34,7 @@ static double ping(struct load *l, const struct port *from, const struct port *t
 				struct frame_tag tag;
 
 				if (!frame_tag_read(rx[i], &tag) ||
-				    !frame_verify(rx[i], from, to, &tag))
+				    !frame_verify(rx[i], from, to, &tag, false))
 					l->res->corrupt++;
 				else if (tag.seq == seq) /* else: one that we gave up */
 					seen = true;

@@ -18,11 +18,11 @@ def label(row):
 def table(rows, machine):
     """Text for the terminal."""
     def number(v, fmt):
-        return "-" if v is None else format(v, fmt)
+        return format("-", ">" + fmt.split(".")[0]) if v is None else format(v, fmt)
 
     out = [machine["description"],
            f"{'case':12} {'system':9} {'cycles/packet':>20} {'Mpps':>7} {'busy':>5} {'burst':>6} "
-           f"{'loss':>6} {'x xvio':>7}  load"]
+           f"{'loss':>6} {'x xvio':>7} {'flows':>8} {'rules':>5}  load"]
     for r in rows:
         head = f"{label(r):12} {r['system']:9} "
         if "unsupported" in r or "error" in r:
@@ -38,7 +38,7 @@ def table(rows, machine):
             cycles = f"{c['median']:.1f} [{c['min']:.0f}-{c['max']:.0f}]"
             out.append(head + f"{cycles:>20} {r['mpps']:7.2f} {r['busy']:5.2f} "
                        f"{number(r['burst'], '6.1f')} {r['loss']:6d} "
-                       f"{number(r['ratio_to_xvio'], '7.2f')}  "
+                       f"{number(r['ratio_to_xvio'], '7.2f')} {r['flows']:8d} {r['rules']:5d}  "
                        f"{r['load_cycles_per_packet']:.0f} cycles/frame")
     for mpps in BOUNDS_MPPS:
         out.append(f"{mpps} Mpps on two cores: {bound_cycles(mpps, machine['tsc_hz']):.0f} cycles "
@@ -81,8 +81,8 @@ def svg(rows, machine):
             c, x = r["cycles_per_packet"], x0 + si * bar
             out.append(f'<rect x="{x + 2:.1f}" y="{y(c["median"]):.1f}" width="{bar - 4}" '
                        f'height="{c["median"] / top * height:.1f}" fill="{COLORS[system]}">'
-                       f'<title>{escape(case)} {system}: {c["median"]:.1f}, {r["mpps"]:.2f} Mpps'
-                       '</title></rect>')
+                       f'<title>{escape(case)} {system}: {c["median"]:.1f}, {r["mpps"]:.2f} Mpps, '
+                       f'{r["flows"]} flows, {r["rules"]} rules</title></rect>')
             mid = x + bar / 2
             out.append(f'<line x1="{mid}" x2="{mid}" y1="{y(c["min"]):.1f}" y2="{y(c["max"]):.1f}" '
                        'stroke="#222"/>' + text(mid, y(c["max"]) - 4, f'{c["median"]:.0f}', 10))

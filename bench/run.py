@@ -32,6 +32,8 @@ class Case:
     topology: str = "wire"  # or l2: one MAC-learning network
     ports: int = 2
     frame_bytes: int = 64
+    flows: int = 0  # 0: one per port, and frames go round as they are
+    rules: int = 0  # of the policy that both ports' traffic passes; the last one allows it
 
 
 # The leanest driver that each ring has, so that the load outruns what it measures.
@@ -41,6 +43,9 @@ DRIVER = {"split": "in-order=1", "packed": "packed=1,in-order=1,vectorized=1"}
 def all_cases(quick):
     density = (2, 64) if quick else (2, 8, 32, 64)
     return [Case("wire-split"), Case("wire-packed", ring="packed"), Case("l2", topology="l2"),
+            Case("flow-1", topology="l2", flows=1, rules=1000),
+            Case("flow-10k", topology="l2", flows=10000, rules=1000),
+            Case("flow-1m", topology="l2", flows=1000000, rules=1000),
             Case("idle", ports=32)] + [Case("density", ports=n) for n in density]
 
 
@@ -90,6 +95,8 @@ class Bench:
             command.append("--hugepages")
         for i in range(case.ports):
             command += ["--port", f"socket={system.socket(i)},{DRIVER[case.ring]}"]
+        if case.flows:
+            command += ["--flows", str(case.flows)]
         p = subprocess.Popen(command + list(argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, preexec_fn=die_with_parent)
         said = []
@@ -189,8 +196,8 @@ class Bench:
 
     def row(self, case, name, samples, base, why):
         row = {"case": case.name, "system": name, "ring": case.ring, "ports": case.ports,
-               "frame_bytes": case.frame_bytes, "flows": case.ports, "rules": 0,
-               "hugepages": self.hugepages, "rounds": len(samples or [])}
+               "frame_bytes": case.frame_bytes, "flows": max(case.flows, case.ports),
+               "rules": case.rules, "hugepages": self.hugepages, "rounds": len(samples or [])}
         if isinstance(why, tuple):
             return dict(row, error=why[1])
         if why:

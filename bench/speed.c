@@ -5,6 +5,10 @@
  * freed per pass (a guest that forwards), and no more are under way than the rings hold: the load
  * slows to what the system under test takes, instead of overrunning it.
  *
+ * With --flows a frame is moved to another flow before it is sent again, by three stores into its
+ * first line. That line goes from CPU to CPU then, as it does with guests that make their frames,
+ * so figures with --flows, be it 1, and without do not compare.
+ *
  * Frames of one direction are numbered 0 .. window-1 when they are made. As long as none is lost or
  * overtaken, the n-th received frame is number n mod window: looking at a sample checks them all.
  */
@@ -15,13 +19,26 @@
 
 #define SAMPLE 64 /* one frame in this many is looked at; that costs a cache miss each */
 
+/*
+ * The queue's flows, each once, then again: an LCG of full period (Hull and Dobell: power of two,
+ * odd increment, multiplier 1 modulo 4), less what is not below count. No memory, no division.
+ */
+struct flow_order {
+	uint32_t count; /* 0: frames stay in the flow that they were made for */
+	uint32_t mask;
+	uint32_t mul, inc;
+	uint32_t next;
+};
+
 struct dir {
 	const struct port *src, *dst;
 	uint16_t queue;
 	uint16_t held_count;
 	uint32_t next_sample;
-	uint64_t sent, received;          /* since the window was made */
-	uint64_t shift;                   /* known lost: the numbering runs ahead by so many */
+	uint64_t sent, received; /* since the window was made */
+	uint64_t shift;          /* known lost: the numbering runs ahead by so many */
+	struct flow_writer writer;
+	struct flow_order order;
 	struct rte_mbuf *held[MAX_BURST]; /* received, and the ring had no room to send */
 } __rte_cache_aligned;
 
@@ -34,13 +51,41 @@ struct speed {
 	uint64_t reordered, corrupt;
 };
 
+/* Another order at each call: a table that keeps flows in the order in which it first saw them must
+ * not be walked in that order, or the CPU would prefetch what it looks up. */
+static void flow_order_shuffle(struct flow_order *o)
+{
+	o->mul = (load_random() & ~7U) | 5;
+	o->inc = load_random() | 1;
+}
+
+static inline uint32_t flow_order_next(struct flow_order *o)
+{
+	do
+		o->next = (o->next * o->mul + o->inc) & o->mask;
+	while (o->next >= o->count);
+	return o->next;
+}
+
+/* Before sending again. */
+static inline void dir_flows_set(struct dir *d, struct rte_mbuf **m, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t k = flow_order_next(&d->order);
+
+		if (likely(m[i]->data_len >= FRAME_MIN)) /* or it is not one of ours */
+			frame_flow_set(m[i], &d->writer, flow_number(d->src, d->queue, k));
+	}
+}
+
 static void sample_check(struct speed *s, struct dir *d, const struct rte_mbuf *m)
 {
 	struct frame_tag tag;
 	uint32_t expect, ahead;
 
 	if (!frame_tag_read(m, &tag) || tag.magic != FRAME_DATA || tag.src_port != d->src->index ||
-	    tag.src_queue >= d->src->queues || !frame_verify(m, d->src, d->dst, &tag)) {
+	    tag.src_queue >= d->src->queues ||
+	    !frame_verify(m, d->src, d->dst, &tag, d->order.count > 0)) {
 		s->corrupt++;
 		return;
 	}
@@ -137,6 +182,8 @@ static inline uint16_t dir_turn(struct speed *s, struct dir *d, uint16_t burst)
 	}
 	d->next_sample -= n;
 	d->received += n;
+	if (d->order.count > 0)
+		dir_flows_set(d, m, n);
 	done = rte_eth_tx_burst(d->src->id, d->queue, m, n);
 	d->sent += done;
 	if (unlikely(done < n)) {
@@ -167,6 +214,48 @@ static void run_for(struct speed *s, double seconds)
 	s->moved = moved_total;
 }
 
+static void dir_flows_init(struct dir *d, bool change)
+{
+	flow_writer_init(&d->writer, d->src, d->dst);
+	d->order.count = change ? d->src->flows : 0;
+	d->order.mask = rte_align32pow2(d->src->flows) - 1;
+	flow_order_shuffle(&d->order);
+}
+
+/* Frames to send until each flow was seen once, not counting those that dir_fill() made. */
+static uint64_t flows_unseen(const struct speed *s)
+{
+	uint64_t unseen = 0;
+
+	for (unsigned int i = 0; i < s->ndirs; i++) {
+		uint64_t all = s->window + s->dirs[i].order.count;
+
+		unseen += all - RTE_MIN(all, s->dirs[i].sent);
+	}
+	return unseen;
+}
+
+/* The system learns addresses and fills its caches. */
+static void warm_up(struct speed *s)
+{
+	uint64_t unseen, before;
+
+	dirs_fill(s);
+	run_for(s, s->l->warmup_s / 2);
+	unseen = flows_unseen(s);
+	do {
+		before = unseen;
+		if (unseen > 0)
+			run_for(s, 0.1);
+		unseen = flows_unseen(s);
+	} while (unseen < before);
+	dirs_drain(s);
+	for (unsigned int i = 0; i < s->ndirs; i++)
+		flow_order_shuffle(&s->dirs[i].order);
+	dirs_fill(s);
+	run_for(s, s->l->warmup_s / 2);
+}
+
 void speed_run(struct load *l)
 {
 	struct result *r = l->res;
@@ -186,15 +275,10 @@ void speed_run(struct load *l)
 			s.dirs[n].src = &l->ports[i];
 			s.dirs[n].dst = &l->ports[i ^ 1];
 			s.dirs[n].queue = q;
+			dir_flows_init(&s.dirs[n], l->flows > 0);
 		}
 	}
-
-	/* Let it learn addresses and fill its caches, then start from a clean state. */
-	dirs_fill(&s);
-	run_for(&s, l->warmup_s / 2);
-	dirs_drain(&s);
-	dirs_fill(&s);
-	run_for(&s, l->warmup_s / 2);
+	warm_up(&s);
 	load_ready(l, rte_rdtsc());
 
 	s.reordered = s.corrupt = 0;

@@ -28,6 +28,15 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+def deny_rules(case):
+    """Destination and UDP port of each rule but the last, which allows UDP. No frame is denied, but
+    the last of these name the addresses that frames go to (load.h, FLOW_ADDR): who remembers what
+    was decided has to remember address and port, not just that the address is far off."""
+    strangers = [f"10.200.{i >> 8}.{i & 255}" for i in range(case.rules - 1 - case.ports)]
+    guests = [f"10.{i}.0.1" for i in range(case.ports)]
+    return [(address, 1000 + i) for i, address in enumerate(strangers + guests)]
+
+
 def wait_for(what, predicate, process, seconds=20):
     end = time.monotonic() + seconds
     while not predicate():
@@ -112,6 +121,8 @@ class Testpmd(System):
     name = "testpmd"
 
     def unsupported(self, case):
+        if case.rules:
+            return "testpmd has no flows"
         if case.topology == "l2":
             return "testpmd does not learn addresses"
         if case.ports > MAX_DPDK_PORTS:
@@ -209,20 +220,29 @@ class OvsDpdk(System):
                                f"--unixctl={self.dir}/ovs.ctl"], "vswitchd.log", env=self.env)
         wait_for("ovs-vswitchd", lambda: os.path.exists(f"{self.dir}/ovs.ctl"), vswitchd)
         # "secure": nothing is forwarded but by the flows below; "standalone": MAC learning
+        learn = case.topology == "l2" and not case.rules
         argv = ["add-br", self.bridge, "--", "set", "bridge", self.bridge, "datapath_type=netdev",
-                "fail-mode=" + ("standalone" if case.topology == "l2" else "secure")]
+                "fail-mode=" + ("standalone" if learn else "secure")]
         for i in range(case.ports):
             argv += ["--", "add-port", self.bridge, f"vm{i}.sock", "--", "set", "interface",
                      f"vm{i}.sock", "type=dpdkvhostuser", f"ofport_request={i + 1}"]
         self.vsctl(*argv)
-        if case.topology == "wire":
+        if not learn:
             with open(f"{self.dir}/flows", "w") as f:
-                for i in range(case.ports):
-                    f.write(f"in_port={i + 1},actions=output:{(i ^ 1) + 1}\n")
+                f.write("".join(flow + "\n" for flow in self.flows(case)))
             self.ovs("ovs-ofctl", "add-flows", f"unix:{self.dir}/{self.bridge}.mgmt",
                      f"{self.dir}/flows")
         wait_for("vhost sockets", lambda: all(os.path.exists(self.socket(i))
                                               for i in range(case.ports)), vswitchd)
+
+    @staticmethod
+    def flows(case):
+        if case.topology == "wire":
+            return [f"in_port={i + 1},actions=output:{(i ^ 1) + 1}" for i in range(case.ports)]
+        # the first that matches decides, as in a policy: falling priorities
+        return [f"priority={case.rules - i},udp,nw_dst={address},tp_dst={port},actions=drop"
+                for i, (address, port) in enumerate(deny_rules(case))] + \
+               ["priority=1,udp,actions=NORMAL"]
 
     def appctl(self, *argv):
         return self.ovs("ovs-appctl", "-t", f"{self.dir}/ovs.ctl", *argv)
@@ -259,12 +279,20 @@ class Xvio(System):
         lines = ["workers:", "  - name: w0", f"    cpu: {WORKER_CPU}"]
         if case.topology == "l2":
             lines += ["networks:", "  - name: n0"]
+        if case.rules:
+            lines += ["policies:", "  - name: rules", "    default: deny", "    rules:"]
+            lines += ["      - {action: deny, protocol: udp, "
+                      f"destination: {address}/32, destination-port: {port}}}"
+                      for address, port in deny_rules(case)]
+            lines += ["      - {action: allow, protocol: udp}"]
         lines += ["ports:"]
         for i in range(case.ports):
             lines += [f"  - name: vm{i}", "    kind: vhost", f"    socket: {self.socket(i)}",
                       "    mode: server"]
             if case.topology == "l2":
                 lines += ["    network: n0"]
+            if case.rules:
+                lines += ["    egress-policy: rules"]
         if case.topology == "wire":
             lines += ["wires:"]
             for i in range(0, case.ports, 2):
