@@ -39,19 +39,23 @@ static bool is_about(const char *command, const char *subject)
 	return strncmp(command, subject, n) == 0 && (command[n] == '\0' || command[n] == ' ');
 }
 
-static void print_keys(FILE *f, const struct xv_object *object)
+static void print_keys(FILE *f, const char *name, const char *help, const struct xv_key *keys)
 {
 	char values[200];
 
-	fprintf(f, "\nKeys of a %s (%s):\n", object->name, object->help);
-	for (const struct xv_key *key = object->keys; key->name != NULL; key++) {
-		fprintf(f, "  %-15s %s\n", key->name, key->help);
-		fprintf(f, "  %-15s   %s", "", xv_key_describe(key, values, sizeof(values)));
+	fprintf(f, "\nKeys of a %s (%s):\n", name, help);
+	for (const struct xv_key *key = keys; key->name != NULL; key++) {
+		fprintf(f, "  %-16s %s\n", key->name, key->help);
+		fprintf(f, "  %-16s   %s", "", xv_key_describe(key, values, sizeof(values)));
 		if (key->def != NULL)
 			fprintf(f, "; default %s", key->def);
 		if (key->only != NULL)
 			fprintf(f, "; kind %s", key->only);
 		fprintf(f, "%s\n", key->flags & XV_KEY_REQUIRED ? "; required" : "");
+	}
+	for (const struct xv_key *key = keys; key->name != NULL; key++) {
+		if (key->keys != NULL)
+			print_keys(f, key->entry, key->help, key->keys);
 	}
 }
 
@@ -80,7 +84,7 @@ int help_print(FILE *f, const char *subject)
 		any = true;
 	}
 	if (object != NULL)
-		print_keys(f, object);
+		print_keys(f, object->name, object->help, object->keys);
 	if (subject == NULL)
 		fprintf(f, "\n`xvioctl help port` explains the keys of a port, and so on. See "
 			   "xvioctl(1).\n");

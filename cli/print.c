@@ -42,6 +42,11 @@ static const struct {
 	  {"MACS", "macs", FORMAT_COUNT},
 	  {"MAC LIMIT", "mac_limit", FORMAT_COUNT},
 	  {"MAC AGE", "mac_age_s", FORMAT_SECONDS}}},
+	{"policy",
+	 {{"NAME", "name", FORMAT_TEXT},
+	  {"DEFAULT", "default", FORMAT_TEXT},
+	  {"RULES", "rules", FORMAT_SIZE},
+	  {"PORTS", "ports", FORMAT_TEXT}}},
 	{"wire",
 	 {{"NAME", "name", FORMAT_TEXT},
 	  {"STATE", "state", FORMAT_TEXT},
@@ -291,6 +296,28 @@ static void print_scalar(const char *key, const json_t *value, int indent)
 	putchar('\n');
 }
 
+/* A line for each rule of a policy: "1: allow, protocol tcp, destination-port 80". */
+static void print_rules(json_t *rules, int indent)
+{
+	json_t *rule, *value;
+	const char *key;
+	char text[200];
+	size_t i;
+
+	printf("%*srules: %zu\n", indent, "", json_array_size(rules));
+	json_array_foreach (rules, i, rule) {
+		printf("%*s%zu: ", indent + 2, "", i + 1);
+		json_object_foreach (rule, key, value) {
+			format_text(value, text, sizeof(text));
+			if (strcmp(key, "action") == 0)
+				printf("%s", text);
+			else
+				printf(", %s %s", key, text);
+		}
+		putchar('\n');
+	}
+}
+
 static void print_members(json_t *object, int indent)
 {
 	json_t *value, *element, *n;
@@ -312,6 +339,8 @@ static void print_members(json_t *object, int indent)
 		} else if (json_is_object(value)) {
 			printf("%*s%s:\n", indent, "", key);
 			print_members(value, indent + 2);
+		} else if (strcmp(key, "rules") == 0 && json_is_array(value)) {
+			print_rules(value, indent);
 		} else if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
 			json_array_foreach (value, i, element) {
 				printf("%*s%s:\n", indent, "", key);

@@ -107,13 +107,13 @@ static void md_methods(FILE *f, const char *what)
 
 static void md_keys(FILE *f, const char *what)
 {
-	const struct xv_object *object = xv_schema_object(what);
+	const struct xv_key *keys = xv_schema_keys(what);
 	char values[200];
 
-	if (object == NULL)
+	if (keys == NULL)
 		return;
 	fprintf(f, "| key | value | default | |\n|---|---|---|---|\n");
-	for (const struct xv_key *key = object->keys; key->name != NULL; key++) {
+	for (const struct xv_key *key = keys; key->name != NULL; key++) {
 		fprintf(f, "| `%s` | %s", key->name, xv_key_describe(key, values, sizeof(values)));
 		if (key->example != NULL)
 			fprintf(f, ", such as `%s`", key->example);
@@ -131,10 +131,9 @@ static void md_keys(FILE *f, const char *what)
 
 static void man_keys(FILE *f, const char *what)
 {
-	const struct xv_object *object = xv_schema_object(what);
 	char values[200];
 
-	for (const struct xv_key *key = object ? object->keys : NULL; key && key->name; key++) {
+	for (const struct xv_key *key = xv_schema_keys(what); key && key->name; key++) {
 		fprintf(f, ".TP\n.BI %s: \" ", key->name);
 		troff(f, xv_key_describe(key, values, sizeof(values)));
 		fprintf(f, "\"\n");

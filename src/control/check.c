@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/hostfile.h"
+#include "control/match.h"
+#include "control/policy_config.h"
+
 /* The value as an operator would recognise it, shortened. */
 static const char *quote(const json_t *v, char *buf, size_t size)
 {
@@ -373,7 +377,138 @@ void xv_check_vlans(const json_t *vlans, uint64_t bitmap[4096 / 64])
 	}
 }
 
-static int check_value(const struct xv_key *key, const json_t *v, json_t **out, struct xv_err *err)
+/* Parse text as what the key holds, and its normal form into normal. */
+static int match_normal(enum xv_type type, const char *text, char normal[XV_MATCH_TEXT])
+{
+	struct xv_match_prefix prefix;
+	struct xv_match_range ports;
+	struct xv_match_mac mac;
+	uint16_t eth_type;
+	uint8_t proto;
+	int rc;
+
+	switch (type) {
+	case XV_TYPE_PROTOCOL:
+		rc = xv_match_protocol_parse(text, &proto);
+		if (rc == 0)
+			xv_match_protocol_format(proto, normal);
+		return rc;
+	case XV_TYPE_PREFIX:
+		rc = xv_match_prefix_parse(text, &prefix);
+		if (rc == 0)
+			xv_match_prefix_format(&prefix, normal);
+		return rc;
+	case XV_TYPE_PORTS:
+		rc = xv_match_ports_parse(text, &ports);
+		if (rc == 0)
+			xv_match_ports_format(&ports, normal);
+		return rc;
+	case XV_TYPE_MAC:
+		rc = xv_match_mac_parse(text, &mac);
+		if (rc == 0)
+			xv_match_mac_format(&mac, normal);
+		return rc;
+	default:
+		rc = xv_match_eth_type_parse(text, &eth_type);
+		if (rc == 0)
+			xv_match_eth_type_format(eth_type, normal);
+		return rc;
+	}
+}
+
+/* In the model it is always text. */
+static int check_match(const struct xv_key *key, const json_t *v, json_t **out, struct xv_err *err)
+{
+	char number[32], normal[XV_MATCH_TEXT], got[64], want[160];
+	const char *text = json_string_value(v);
+	int rc;
+
+	if (json_is_integer(v)) {
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(v));
+		text = number;
+	}
+	rc = text ? match_normal(key->type, text, normal) : -EINVAL;
+	if (rc == -ERANGE)
+		return xv_err_set(err, rc, XV_ERR_RANGE, "%s is out of range: must be %s",
+				  quote(v, got, sizeof(got)),
+				  xv_key_describe(key, want, sizeof(want)));
+	if (rc < 0)
+		return wrong_type(key, v, err);
+	*out = json_string(normal);
+	return 0;
+}
+
+/* The n-th entry (from 1), which stands at lines. An error's key says which entry it is. */
+static int check_entry(const struct xv_key *key, const json_t *v, size_t n, const json_t *lines,
+		       json_t **out, struct xv_err *err)
+{
+	char where[sizeof(err->key)];
+	int rc;
+
+	rc = xv_check_keys(key->keys, v, lines, XV_CHECK_FULL, out, err);
+	if (rc == 0) {
+		rc = xv_policy_config_check_rule(*out, err);
+		if (rc < 0) {
+			json_decref(*out);
+			if (err != NULL)
+				err->line = xv_check_line(lines, err->key);
+		}
+	}
+	if (rc < 0 && err != NULL) {
+		snprintf(where, sizeof(where), "%s %zu%s%.20s", key->entry, n,
+			 err->key[0] ? ": " : "", err->key);
+		memcpy(err->key, where, sizeof(where));
+	}
+	return rc;
+}
+
+/* Text, as on the command line, is what stands behind the key in a host file: "[{...}, {...}]". */
+static int check_entries(const struct xv_key *key, const json_t *v, const json_t *lines,
+			 json_t **out, struct xv_err *err)
+{
+	struct xv_hostfile file = {0};
+	json_t *list, *e, *value;
+	const json_t *l;
+	size_t i;
+	int rc = 0;
+
+	if (json_is_string(v)) {
+		rc = xv_hostfile_parse(json_string_value(v), json_string_length(v), &file, err);
+		if (rc < 0) {
+			if (err != NULL)
+				err->line = 0;
+			return rc;
+		}
+		v = file.values;
+		lines = NULL;
+	}
+	list = json_array();
+	if (!json_is_array(v))
+		rc = wrong_type(key, v, err);
+	else if ((int64_t)json_array_size(v) > key->max)
+		rc = xv_err_set(err, -ERANGE, XV_ERR_RANGE, "has more than %lld entries",
+				(long long)key->max);
+	for (i = 0; rc == 0 && i < json_array_size(v); i++) {
+		e = json_array_get(v, i);
+		l = json_array_get(lines, i);
+		rc = check_entry(key, e, i + 1, json_is_object(l) ? l : NULL, &value, err);
+		/* One that is no mapping has only a line. */
+		if (rc < 0 && err != NULL && err->line == 0)
+			err->line = (int)json_integer_value(l);
+		if (rc == 0 && json_array_append_new(list, value) < 0)
+			rc = xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	}
+	xv_hostfile_fini(&file);
+	if (rc < 0)
+		json_decref(list);
+	else
+		*out = list;
+	return rc;
+}
+
+/* lines: of the object that has the key, or NULL. */
+static int check_value(const struct xv_key *key, const json_t *v, const json_t *lines, json_t **out,
+		       struct xv_err *err)
 {
 	const char *s = json_string_value(v);
 	bool b;
@@ -392,6 +527,14 @@ static int check_value(const struct xv_key *key, const json_t *v, json_t **out, 
 		return check_names(key, v, out, err);
 	case XV_TYPE_VLANS:
 		return check_vlans(key, v, out, err);
+	case XV_TYPE_PROTOCOL:
+	case XV_TYPE_PREFIX:
+	case XV_TYPE_PORTS:
+	case XV_TYPE_MAC:
+	case XV_TYPE_ETH_TYPE:
+		return check_match(key, v, out, err);
+	case XV_TYPE_ENTRIES:
+		return check_entries(key, v, json_object_get(lines, key->name), out, err);
 	case XV_TYPE_BOOL:
 		if (json_is_boolean(v))
 			b = json_is_true(v);
@@ -466,8 +609,8 @@ static const char *kind_of(const struct xv_key *keys, const json_t *given)
 }
 
 /* One key of a full object: present, absent with a default, or plainly absent (*value NULL). */
-static int full_value(const struct xv_key *key, const char *kind, const json_t *v, json_t **value,
-		      struct xv_err *err)
+static int full_value(const struct xv_key *key, const char *kind, const json_t *v,
+		      const json_t *lines, json_t **value, struct xv_err *err)
 {
 	json_t *def;
 	int rc;
@@ -480,13 +623,13 @@ static int full_value(const struct xv_key *key, const char *kind, const json_t *
 		return 0;
 	}
 	if (v != NULL)
-		return check_value(key, v, value, err);
+		return check_value(key, v, lines, value, err);
 	if (key->flags & XV_KEY_REQUIRED)
 		return xv_err_set(err, -EINVAL, XV_ERR_MISSING_KEY, "is missing");
 	if (key->def == NULL)
 		return 0;
 	def = json_string(key->def);
-	rc = check_value(key, def, value, err);
+	rc = check_value(key, def, NULL, value, err);
 	json_decref(def);
 	return rc;
 }
@@ -535,10 +678,10 @@ int xv_check_keys(const struct xv_key *keys, const json_t *given, const json_t *
 		v = json_object_get(given, key->name);
 		value = NULL;
 		if (how == XV_CHECK_FULL)
-			rc = full_value(key, kind, json_is_null(v) ? NULL : v, &value, err);
+			rc = full_value(key, kind, json_is_null(v) ? NULL : v, lines, &value, err);
 		else if (v != NULL)
 			rc = json_is_null(v) ? (value = json_null(), 0)
-					     : check_value(key, v, &value, err);
+					     : check_value(key, v, lines, &value, err);
 		if (rc < 0) {
 			at_key(rc, lines, key->name, err);
 			goto out;

@@ -97,8 +97,9 @@ static json_t *report(struct xv_host *host, const char *type, const char *name)
 		worker = xv_host_worker_lookup(host, name);
 		return worker ? xv_report_worker(host, worker) : NULL;
 	}
-	return strcmp(type, "network") == 0 ? xv_report_network(host, name)
-					    : xv_report_wire(host, name);
+	return strcmp(type, "network") == 0  ? xv_report_network(host, name)
+	       : strcmp(type, "policy") == 0 ? xv_report_policy(host, name)
+					     : xv_report_wire(host, name);
 }
 
 static int object_show(struct xv_host *host, const struct xv_object *type, const json_t *args,
@@ -262,6 +263,7 @@ static int version(struct xv_host *host, const struct xv_object *type, const jso
 
 OBJECT_HANDLERS(port)
 OBJECT_HANDLERS(network)
+OBJECT_HANDLERS(policy)
 OBJECT_HANDLERS(wire)
 OBJECT_HANDLERS(worker)
 

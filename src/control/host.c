@@ -10,10 +10,14 @@
 #include "base/log.h"
 #include "control/metrics.h"
 #include "control/model.h"
+#include "control/policy_config.h"
+#include "fastpath/flow.h"
 #include "fastpath/ledger.h"
 #include "table/rcu.h"
 
 #define HOUSEKEEPING_S   1
+#define FLOW_IDLE_MS	 10000 /* flows of built-in networks that were not used for so long go */
+#define FLOWS_PENDING_US 1000
 #define FREES_PENDING_US 2000 /* deferred frees are due within microseconds while workers run */
 
 static const char *text_of(const json_t *object, const char *key)
@@ -26,6 +30,15 @@ static json_int_t number_of(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
+/* Flows that workers ask for, and those that have to wait for them before they go. */
+static void flows_work(evutil_socket_t fd, short what, void *arg)
+{
+	struct xv_host *host = arg;
+
+	if (xv_flows_poll())
+		evtimer_add(host->flows_timer, &(struct timeval){.tv_usec = FLOWS_PENDING_US});
+}
+
 /* Once a second, so that an idle daemon costs nothing; sooner while something waits to be freed. */
 static void housekeeping(evutil_socket_t fd, short what, void *arg)
 {
@@ -35,6 +48,8 @@ static void housekeeping(evutil_socket_t fd, short what, void *arg)
 
 	TAILQ_FOREACH (n, &host->networks, entry)
 		xv_network_age(n->network);
+	xv_flows_age(FLOW_IDLE_MS);
+	flows_work(-1, 0, host);
 	if (host->metrics != NULL)
 		xv_metrics_tick(host->metrics);
 	if (xv_rcu_poll() > 0)
@@ -58,12 +73,20 @@ int xv_host_create(struct event_base *events, const cpu_set_t *allowed, struct x
 	host->started_ns = xv_clock_ns();
 	host->model = xv_model_new();
 	host->housekeeping = evtimer_new(events, housekeeping, host);
+	host->flows_timer = evtimer_new(events, flows_work, host);
+	host->flows_wanted = event_new(events, xv_flows_event_fd, EV_READ | EV_PERSIST, flows_work, host);
 	TAILQ_INIT(&host->networks);
+	TAILQ_INIT(&host->policies);
 	xv_placement_init(&host->placement);
-	if (host->model == NULL || host->housekeeping == NULL) {
+	if (host->model == NULL || host->housekeeping == NULL || host->flows_timer == NULL ||
+	    host->flows_wanted == NULL || event_add(host->flows_wanted, NULL) < 0) {
 		json_decref(host->model);
 		if (host->housekeeping != NULL)
 			event_free(host->housekeeping);
+		if (host->flows_timer != NULL)
+			event_free(host->flows_timer);
+		if (host->flows_wanted != NULL)
+			event_free(host->flows_wanted);
 		free(host);
 		return -ENOMEM;
 	}
@@ -90,6 +113,17 @@ struct xv_host_network *xv_host_network_lookup(const struct xv_host *host, const
 	TAILQ_FOREACH (n, &host->networks, entry) {
 		if (!n->leaving && strcmp(n->network->name, name) == 0)
 			return n;
+	}
+	return NULL;
+}
+
+struct xv_host_policy *xv_host_policy_lookup(const struct xv_host *host, const char *name)
+{
+	struct xv_host_policy *p;
+
+	TAILQ_FOREACH (p, &host->policies, entry) {
+		if (!p->leaving && strcmp(xv_policy_name(p->policy), name) == 0)
+			return p;
 	}
 	return NULL;
 }
@@ -304,6 +338,40 @@ void xv_host_network_destroy(struct xv_host *host, struct xv_host_network *n)
 	free(n);
 }
 
+int xv_host_policy_create(struct xv_host *host, json_t *config, struct xv_host_policy **policyp,
+			  struct xv_err *err)
+{
+	struct xv_host_policy *p = calloc(1, sizeof(*p));
+	int rc;
+
+	if (p == NULL)
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	rc = xv_policy_config_compile(config, &p->policy, err);
+	if (rc < 0) {
+		free(p);
+		return rc;
+	}
+	p->config = json_incref(config);
+	p->fresh = true;
+	TAILQ_INSERT_TAIL(&host->policies, p, entry);
+	*policyp = p;
+	return 0;
+}
+
+static void policy_free(void *arg)
+{
+	xv_policy_destroy(arg);
+}
+
+void xv_host_policy_destroy(struct xv_host *host, struct xv_host_policy *p)
+{
+	TAILQ_REMOVE(&host->policies, p, entry);
+	/* As with networks: bindings that refer to it were deferred earlier. */
+	xv_rcu_defer(policy_free, p->policy);
+	json_decref(p->config);
+	free(p);
+}
+
 int xv_host_worker_create(struct xv_host *host, const json_t *config,
 			  struct xv_host_worker **workerp, struct xv_err *err)
 {
@@ -344,6 +412,7 @@ void xv_host_worker_destroy(struct xv_host *host, struct xv_host_worker *w)
 
 void xv_host_destroy(struct xv_host *host)
 {
+	struct xv_host_policy *policy;
 	struct xv_host_network *n;
 
 	if (host == NULL)
@@ -367,11 +436,15 @@ void xv_host_destroy(struct xv_host *host)
 	}
 	while ((n = TAILQ_FIRST(&host->networks)) != NULL)
 		xv_host_network_destroy(host, n);
+	while ((policy = TAILQ_FIRST(&host->policies)) != NULL)
+		xv_host_policy_destroy(host, policy);
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		if (host->workers[i] != NULL)
 			xv_host_worker_destroy(host, host->workers[i]);
 	}
 	event_free(host->housekeeping);
+	event_free(host->flows_timer);
+	event_free(host->flows_wanted);
 	json_decref(host->model);
 	free(host);
 }

@@ -21,6 +21,7 @@
 #include "control/placement.h"
 #include "fastpath/binding.h"
 #include "fastpath/network.h"
+#include "fastpath/policy.h"
 #include "fastpath/rate_limit.h"
 #include "fastpath/worker.h"
 #include "port/port.h"
@@ -55,6 +56,14 @@ struct xv_host_network {
 	bool leaving, fresh;
 };
 
+/* A changed policy is another one of the same name. */
+struct xv_host_policy {
+	TAILQ_ENTRY(xv_host_policy) entry;
+	struct xv_policy *policy;
+	json_t *config; /* the model's object that it was compiled from */
+	bool leaving, fresh;
+};
+
 struct xv_host_worker {
 	struct xv_worker *worker;
 	int cpu; /* -1 = not pinned */
@@ -72,10 +81,12 @@ struct xv_host {
 	struct xv_host_port *ports[XV_MAX_PORTS]; /* by id */
 	uint16_t next_id; /* ids go round, so that one comes back as late as possible */
 	TAILQ_HEAD(, xv_host_network) networks;
+	TAILQ_HEAD(, xv_host_policy) policies;
 	struct xv_host_worker *workers[XV_MAX_WORKERS]; /* by slot */
 	struct xv_placement placement;
 	struct xv_metrics *metrics; /* NULL = off */
 	struct event *housekeeping;
+	struct event *flows_timer, *flows_wanted;
 	struct xv_event_log log;
 };
 
@@ -87,6 +98,7 @@ void xv_host_destroy(struct xv_host *host);
 /* By name, skipping those marked leaving; NULL = none. */
 struct xv_host_port *xv_host_port_lookup(const struct xv_host *host, const char *name);
 struct xv_host_network *xv_host_network_lookup(const struct xv_host *host, const char *name);
+struct xv_host_policy *xv_host_policy_lookup(const struct xv_host *host, const char *name);
 struct xv_host_worker *xv_host_worker_lookup(const struct xv_host *host, const char *name);
 
 /*
@@ -104,6 +116,11 @@ int xv_host_network_create(struct xv_host *host, const json_t *config,
 			   struct xv_host_network **network, struct xv_err *err);
 /* Freed after a grace period. */
 void xv_host_network_destroy(struct xv_host *host, struct xv_host_network *network);
+
+int xv_host_policy_create(struct xv_host *host, json_t *config, struct xv_host_policy **policy,
+			  struct xv_err *err);
+/* Freed after a grace period. */
+void xv_host_policy_destroy(struct xv_host *host, struct xv_host_policy *policy);
 
 int xv_host_worker_create(struct xv_host *host, const json_t *config,
 			  struct xv_host_worker **worker, struct xv_err *err);

@@ -32,6 +32,7 @@
 	  "make the running host equal to a host file, all or nothing")                            \
 	XV_METHODS_OF(X, port, "a port")                                                           \
 	XV_METHODS_OF(X, network, "a network")                                                     \
+	XV_METHODS_OF(X, policy, "a policy")                                                       \
 	XV_METHODS_OF(X, wire, "a wire")                                                           \
 	XV_METHODS_OF(X, worker, "a worker")                                                       \
 	X(mac_list, "mac.list", "mac list", NULL, XV_ARGS_NETWORK, false,                          \

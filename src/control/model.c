@@ -163,7 +163,8 @@ static int unknown_section(const char *name, int line, struct xv_err *err)
 		return xv_err_set(err, -EINVAL, XV_ERR_UNKNOWN_KEY,
 				  "unknown section; did you mean \"%s\"?", nearest.best);
 	return xv_err_set(err, -EINVAL, XV_ERR_UNKNOWN_KEY,
-			  "unknown section; there are daemon, workers, networks, ports and wires");
+			  "unknown section; there are daemon, workers, networks, policies, ports "
+			  "and wires");
 }
 
 static int from_hostfile(const struct xv_hostfile *file, json_t *model, json_t *lines,
@@ -178,7 +179,7 @@ static int from_hostfile(const struct xv_hostfile *file, json_t *model, json_t *
 			err->line = 1;
 		return xv_err_set(err, -EINVAL, XV_ERR_TYPE,
 				  "must be a mapping with the sections daemon, workers, networks, "
-				  "ports and wires");
+				  "policies, ports and wires");
 	}
 	json_object_foreach (file->values, name, given) {
 		const struct xv_object *type = xv_schema_section(name);
@@ -346,25 +347,36 @@ const char *xv_model_wire_of(const json_t *model, const char *port)
 	return NULL;
 }
 
+/* The port one of whose keys names an object of that type, or NULL. */
+static const char *port_that_uses(const json_t *model, const char *type, const char *name)
+{
+	json_t *ports = json_object_get(model, "port"), *port;
+	const char *user;
+
+	json_object_foreach (ports, user, port) {
+		for (const struct xv_key *key = xv_schema_keys("port"); key->name != NULL; key++) {
+			const char *used = text_of(port, key->name);
+
+			if (key->ref != NULL && strcmp(key->ref, type) == 0 && used != NULL &&
+			    strcmp(used, name) == 0)
+				return user;
+		}
+	}
+	return NULL;
+}
+
 int xv_model_del(json_t *model, const struct xv_object *type, const char *name, struct xv_err *err)
 {
-	json_t *objects = json_object_get(model, type->name), *ports, *port;
+	json_t *objects = json_object_get(model, type->name);
 	const char *user;
 
 	if (json_object_get(objects, name) == NULL)
 		return xv_model_no_such(model, type->name, name, err);
 	name_object(err, type, name);
 	/* The validation would complain about the one that refers to it; blame this one instead. */
-	if (strcmp(type->name, "network") == 0) {
-		ports = json_object_get(model, "port");
-		json_object_foreach (ports, user, port) {
-			const char *network = text_of(port, "network");
-
-			if (network != NULL && strcmp(network, name) == 0)
-				return xv_err_set(err, -EBUSY, XV_ERR_BUSY, "is used by port %s",
-						  user);
-		}
-	}
+	user = port_that_uses(model, type->name, name);
+	if (user != NULL)
+		return xv_err_set(err, -EBUSY, XV_ERR_BUSY, "is used by port %s", user);
 	if (strcmp(type->name, "port") == 0) {
 		user = xv_model_wire_of(model, name);
 		if (user != NULL)
@@ -501,6 +513,20 @@ const char *xv_model_resource(const json_t *port, char *buf, size_t size)
 	return buf;
 }
 
+static int validate_port_policies(const struct place *at, const json_t *port)
+{
+	static const char *const keys[] = {"egress-policy", "ingress-policy"};
+
+	if (json_object_get(port, "network") != NULL)
+		return 0;
+	for (unsigned int i = 0; i < 2; i++) {
+		if (json_object_get(port, keys[i]) != NULL)
+			return fault(at, keys[i], -EINVAL, XV_ERR_RANGE,
+				     "works only on a network: a wire looks at no packet");
+	}
+	return 0;
+}
+
 static int validate_port(json_t *used, const struct place *at, const json_t *port)
 {
 	json_int_t vlan = json_integer_value(json_object_get(port, "vlan"));
@@ -520,6 +546,9 @@ static int validate_port(json_t *used, const struct place *at, const json_t *por
 		return fault(at, "trunk", -EINVAL, XV_ERR_RANGE,
 			     "VLAN %lld cannot be tagged here: it is the one of untagged frames",
 			     (long long)vlan);
+	rc = validate_port_policies(at, port);
+	if (rc < 0)
+		return rc;
 	xv_model_resource(port, resource, sizeof(resource));
 	if (resource[0] == '\0')
 		return 0;
@@ -590,14 +619,16 @@ int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t 
 	return rc;
 }
 
-/* A value as in the host file; lists without brackets. */
-static void value_text(const json_t *v, char *buf, size_t size)
+/* A value as in the host file; lists without brackets, of those with mappings only the size. */
+static void value_text(const struct xv_key *key, const json_t *v, char *buf, size_t size)
 {
 	size_t i, n = 0;
 	json_t *e;
 
 	if (v == NULL) {
 		snprintf(buf, size, "unset");
+	} else if (key->type == XV_TYPE_ENTRIES) {
+		snprintf(buf, size, "%zu", json_array_size(v));
 	} else if (json_is_string(v)) {
 		snprintf(buf, size, "%s", json_string_value(v));
 	} else if (json_is_integer(v)) {
@@ -610,7 +641,7 @@ static void value_text(const json_t *v, char *buf, size_t size)
 			if (i > 0 && n < size)
 				n += (size_t)snprintf(buf + n, size - n, ",");
 			if (n < size) {
-				value_text(e, buf + n, size - n);
+				value_text(key, e, buf + n, size - n);
 				n += strlen(buf + n);
 			}
 		}
@@ -630,8 +661,13 @@ static json_t *change_line(const struct xv_object *type, const char *name, const
 
 		if (a == b || (a != NULL && b != NULL && json_equal(a, b)) || n >= sizeof(line))
 			continue;
-		value_text(a, from, sizeof(from));
-		value_text(b, to, sizeof(to));
+		if (key->type == XV_TYPE_ENTRIES && json_array_size(a) == json_array_size(b)) {
+			n += (size_t)snprintf(line + n, sizeof(line) - n, "%s %s changed",
+					      line[n - 1] == ':' ? "" : ",", key->name);
+			continue;
+		}
+		value_text(key, a, from, sizeof(from));
+		value_text(key, b, to, sizeof(to));
 		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s %s %s -> %s",
 				      line[n - 1] == ':' ? "" : ",", key->name, from, to);
 	}

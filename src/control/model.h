@@ -4,8 +4,8 @@
  * an API call makes another, the difference is what a transaction (txn.h) has to do. Control
  * thread; pure functions, nothing here touches a device.
  *
- * Shape: {"daemon": {...}, "worker": {NAME: {...}}, "network": {...}, "port": {...}, "wire":
- * {...}}, each object checked (check.h) and complete: defaults are filled in, equal meanings are
+ * Shape: {"daemon": {...}, "worker": {NAME: {...}}, "network": {...}, "policy": {...}, "port": {...},
+ * "wire": {...}}, each object checked (check.h) and complete: defaults are filled in, equal meanings are
  * equal values. Lines, where they are known, have the same shape.
  */
 #pragma once

@@ -101,6 +101,24 @@ json_t *xv_report_network(const struct xv_host *host, const char *name)
 	return object;
 }
 
+json_t *xv_report_policy(const struct xv_host *host, const char *name)
+{
+	json_t *object = json_copy(xv_model_get(host->model, "policy", name));
+	json_t *ports = json_array(), *port;
+	const char *port_name;
+
+	json_object_foreach (json_object_get(host->model, "port"), port_name, port) {
+		const char *egress = json_string_value(json_object_get(port, "egress-policy"));
+		const char *ingress = json_string_value(json_object_get(port, "ingress-policy"));
+
+		if ((egress != NULL && strcmp(egress, name) == 0) ||
+		    (ingress != NULL && strcmp(ingress, name) == 0))
+			json_array_append_new(ports, json_string(port_name));
+	}
+	json_object_set_new(object, "ports", ports);
+	return object;
+}
+
 json_t *xv_report_wire(const struct xv_host *host, const char *name)
 {
 	json_t *object = json_copy(xv_model_get(host->model, "wire", name)), *port;
@@ -272,6 +290,7 @@ json_t *xv_report_host(const struct xv_host *host)
 	put_number(object, "uptime_s", (xv_clock_ns() - host->started_ns) / 1000000000);
 	json_object_set_new(object, "ports", host_ports(host));
 	put_number(object, "networks", json_object_size(json_object_get(host->model, "network")));
+	put_number(object, "policies", json_object_size(json_object_get(host->model, "policy")));
 	put_number(object, "wires", json_object_size(json_object_get(host->model, "wire")));
 	put_number(object, "rx_packets", totals[0]);
 	put_number(object, "tx_packets", totals[1]);

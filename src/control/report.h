@@ -11,6 +11,7 @@
 
 json_t *xv_report_port(struct xv_host_port *port);
 json_t *xv_report_network(const struct xv_host *host, const char *name);
+json_t *xv_report_policy(const struct xv_host *host, const char *name);
 json_t *xv_report_wire(const struct xv_host *host, const char *name);
 json_t *xv_report_worker(const struct xv_host *host, const struct xv_host_worker *worker);
 json_t *xv_report_host(const struct xv_host *host);

@@ -10,6 +10,7 @@ static const char *const log_levels[] = {"error", "warning", "info", "debug", NU
 static const char *const hugepage_words[] = {"auto", "off", NULL};
 static const char *const port_kinds[] = {"vhost", "ethdev", "tap", "dummy", NULL};
 static const char *const vhost_modes[] = {"server", "client", NULL};
+static const char *const verdicts[] = {"deny", "allow", NULL};
 
 static const struct xv_key daemon_keys[] = {
 	{.name = "log_level",
@@ -111,6 +112,102 @@ static const struct xv_key network_keys[] = {
 	{.name = NULL},
 };
 
+static const struct xv_key rule_keys[] = {
+	{.name = "action",
+	 .type = XV_TYPE_WORD,
+	 .words = verdicts,
+	 .flags = XV_KEY_REQUIRED,
+	 .example = "allow",
+	 .help = "what becomes of the packets that match"},
+	{.name = "name",
+	 .type = XV_TYPE_TEXT,
+	 .min = 1,
+	 .max = XV_NAME_MAX,
+	 .example = "no-lab",
+	 .help = "name of the rule; unset = \"rule N\""},
+	{.name = "ip-version",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 4,
+	 .max = 6,
+	 .example = "4",
+	 .help = "4 or 6; unset = any, also what is not IP"},
+	{.name = "protocol",
+	 .type = XV_TYPE_PROTOCOL,
+	 .example = "tcp",
+	 .help = "IP protocol; icmp is that of IPv4, icmpv6 that of IPv6"},
+	{.name = "source",
+	 .type = XV_TYPE_PREFIX,
+	 .example = "2001:db8::/32",
+	 .help = "source addresses"},
+	{.name = "destination",
+	 .type = XV_TYPE_PREFIX,
+	 .example = "10.0.0.0/8",
+	 .help = "destination addresses"},
+	{.name = "source-port",
+	 .type = XV_TYPE_PORTS,
+	 .example = "1024-65535",
+	 .help = "source ports, of tcp, udp or sctp"},
+	{.name = "destination-port",
+	 .type = XV_TYPE_PORTS,
+	 .example = "80",
+	 .help = "destination ports, of tcp, udp or sctp"},
+	{.name = "icmp-type",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 0,
+	 .max = 255,
+	 .example = "8",
+	 .help = "type of the message, of icmp or icmpv6"},
+	{.name = "icmp-code",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 0,
+	 .max = 255,
+	 .example = "0",
+	 .help = "code of the message, together with icmp-type"},
+	{.name = "vlan",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 0,
+	 .max = 4094,
+	 .example = "20",
+	 .help = "VLAN in the outermost tag; 0 = no tag, or one without a VLAN"},
+	{.name = "source-mac",
+	 .type = XV_TYPE_MAC,
+	 .example = "02:00:00:00:00:01",
+	 .help = "source MAC address"},
+	{.name = "destination-mac",
+	 .type = XV_TYPE_MAC,
+	 .example = "01:00:00:00:00:00/01:00:00:00:00:00",
+	 .help = "destination MAC address"},
+	{.name = "ether-type",
+	 .type = XV_TYPE_ETH_TYPE,
+	 .example = "0x0806",
+	 .help = "Ethernet type behind VLAN tags; 0x05ff = 802.3 frames, which have none"},
+	{.name = NULL},
+};
+
+#define MAX_RULES 10000
+
+static const struct xv_key policy_keys[] = {
+	{.name = "name",
+	 .type = XV_TYPE_NAME,
+	 .flags = XV_KEY_REQUIRED,
+	 .example = "web",
+	 .help = "name of the policy"},
+	{.name = "default",
+	 .type = XV_TYPE_WORD,
+	 .words = verdicts,
+	 .def = "deny",
+	 .help = "what becomes of packets that no rule matches"},
+	{.name = "rules",
+	 .type = XV_TYPE_ENTRIES,
+	 .entry = "rule",
+	 .keys = rule_keys,
+	 .max = MAX_RULES,
+	 .def = "[]",
+	 .example = "[{action: allow, protocol: tcp}]",
+	 .help = "the first one that matches a packet decides"},
+	{.name = NULL},
+};
+
 #define MAX_PPS INT64_C(1000000000)
 #define MAX_BPS INT64_C(1000000000000)
 
@@ -187,6 +284,16 @@ static const struct xv_key port_keys[] = {
 	 .max = 4094,
 	 .example = "[20, 30-39]",
 	 .help = "VLANs that pass tagged"},
+	{.name = "egress-policy",
+	 .type = XV_TYPE_NAME,
+	 .ref = "policy",
+	 .example = "web",
+	 .help = "policy for what the VM sends; unset = everything is allowed"},
+	{.name = "ingress-policy",
+	 .type = XV_TYPE_NAME,
+	 .ref = "policy",
+	 .example = "web",
+	 .help = "policy for what goes to the VM; unset = everything is allowed"},
 	{.name = "rx_limit_pps",
 	 .type = XV_TYPE_RATE,
 	 .max = MAX_PPS,
@@ -217,14 +324,8 @@ static const struct xv_key port_keys[] = {
 	 .max = 10000,
 	 .def = "10",
 	 .help = "how much of an unused limit is saved up, as time"},
-	{.name = "tso",
-	 .type = XV_TYPE_BOOL,
-	 .def = "true",
-	 .help = "offer segmentation offload"},
-	{.name = "csum",
-	 .type = XV_TYPE_BOOL,
-	 .def = "true",
-	 .help = "offer checksum offload"},
+	{.name = "tso", .type = XV_TYPE_BOOL, .def = "true", .help = "offer segmentation offload"},
+	{.name = "csum", .type = XV_TYPE_BOOL, .def = "true", .help = "offer checksum offload"},
 	{.name = NULL},
 };
 
@@ -259,6 +360,10 @@ const struct xv_object xv_schema[] = {
 	 .section = "networks",
 	 .keys = network_keys,
 	 .help = "a switch that learns MAC addresses, with VLANs"},
+	{.name = "policy",
+	 .section = "policies",
+	 .keys = policy_keys,
+	 .help = "rules that allow and deny packets, without state"},
 	{.name = "port",
 	 .section = "ports",
 	 .keys = port_keys,
@@ -290,6 +395,21 @@ const struct xv_key *xv_schema_key(const struct xv_key *keys, const char *name)
 	for (const struct xv_key *k = keys; k->name != NULL; k++) {
 		if (strcmp(k->name, name) == 0)
 			return k;
+	}
+	return NULL;
+}
+
+const struct xv_key *xv_schema_keys(const char *name)
+{
+	const struct xv_object *object = xv_schema_object(name);
+
+	if (object != NULL)
+		return object->keys;
+	for (object = xv_schema; object->name != NULL; object++) {
+		for (const struct xv_key *k = object->keys; k->name != NULL; k++) {
+			if (k->entry != NULL && strcmp(k->entry, name) == 0)
+				return k->keys;
+		}
 	}
 	return NULL;
 }
@@ -341,6 +461,24 @@ const char *xv_key_describe(const struct xv_key *key, char *buf, size_t size)
 		break;
 	case XV_TYPE_VLANS:
 		snprintf(buf, size, "list of VLANs and ranges");
+		break;
+	case XV_TYPE_PROTOCOL:
+		snprintf(buf, size, "protocol name or number 0..255");
+		break;
+	case XV_TYPE_PREFIX:
+		snprintf(buf, size, "address or address/length");
+		break;
+	case XV_TYPE_PORTS:
+		snprintf(buf, size, "port or range 0..65535");
+		break;
+	case XV_TYPE_MAC:
+		snprintf(buf, size, "MAC address or address/mask");
+		break;
+	case XV_TYPE_ETH_TYPE:
+		snprintf(buf, size, "number 0x05ff..0xffff");
+		break;
+	case XV_TYPE_ENTRIES:
+		snprintf(buf, size, "list of %ss", key->entry);
 		break;
 	}
 	return buf;

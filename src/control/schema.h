@@ -22,6 +22,13 @@ enum xv_type {
 	XV_TYPE_ADDRESS, /* ADDRESS:PORT, unix:PATH or off */
 	XV_TYPE_NAMES,   /* list of min..max names */
 	XV_TYPE_VLANS,   /* list of VLAN ids and ranges */
+	/* What packets are compared with, as text; see match.h. */
+	XV_TYPE_PROTOCOL, /* of IP: name or number */
+	XV_TYPE_PREFIX,   /* IPv4 or IPv6 address, with a length or without */
+	XV_TYPE_PORTS,    /* N or N-M */
+	XV_TYPE_MAC,      /* with a mask or without */
+	XV_TYPE_ETH_TYPE, /* number, also hexadecimal */
+	XV_TYPE_ENTRIES,  /* list of at most max mappings, whose keys are in `keys` */
 };
 
 #define XV_KEY_REQUIRED (1u << 0)
@@ -35,6 +42,8 @@ struct xv_key {
 	const char *const *words; /* WORD, ends with NULL */
 	const char *ref;          /* NAME, NAMES: type of the object that is named */
 	const char *only;         /* ports: the one kind that has this key; NULL = all */
+	const char *entry;        /* ENTRIES: what one of them is called: "rule" */
+	const struct xv_key *keys; /* ENTRIES */
 	const char *example;      /* for reference pages */
 	int64_t min, max;
 	enum xv_type type;
@@ -60,6 +69,8 @@ extern const struct xv_object xv_schema[];
 const struct xv_object *xv_schema_object(const char *name);
 const struct xv_object *xv_schema_section(const char *section);
 const struct xv_key *xv_schema_key(const struct xv_key *keys, const char *name);
+/* Keys of an object ("port") or of what it has a list of ("rule"); NULL = there is none. */
+const struct xv_key *xv_schema_keys(const char *name);
 
 /* "number 1..32", "true or false", "one of: server, client" into buf. */
 const char *xv_key_describe(const struct xv_key *key, char *buf, size_t size);

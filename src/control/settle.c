@@ -51,6 +51,17 @@ static struct xv_port *peer_of(const struct xv_host *host, const json_t *wire, c
 	return peer ? peer->port : NULL;
 }
 
+/* False: there is one by the key, but it does not exist. */
+static bool policy_of(const struct xv_host *host, const json_t *port, const char *key,
+		      const struct xv_policy **policy)
+{
+	const char *name = json_string_value(json_object_get(port, key));
+	struct xv_host_policy *p = name ? xv_host_policy_lookup(host, name) : NULL;
+
+	*policy = p ? p->policy : NULL;
+	return name == NULL || p != NULL;
+}
+
 /* What the port should be bound to, limits aside. False: nothing. */
 static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 			    struct xv_binding *want)
@@ -72,7 +83,8 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 		want->vlan = (uint16_t)number_of(config, "vlan");
 		want->trunk = json_array_size(json_object_get(config, "trunk")) > 0;
 		xv_check_vlans(json_object_get(config, "trunk"), want->trunk_vlans);
-		return true;
+		return policy_of(p->host, config, "egress-policy", &want->egress_policy) &&
+		       policy_of(p->host, config, "ingress-policy", &want->ingress_policy);
 	}
 	wire = xv_model_wire_of(model, name);
 	if (wire == NULL)
@@ -82,7 +94,7 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 	return want->peer != NULL;
 }
 
-/* Is it the same broadcast domain? (Limits may differ.) */
+/* Is it the same broadcast domain? (Limits and policies may differ.) */
 static bool same_domain(const struct xv_binding *a, const struct xv_binding *b)
 {
 	return a->forward == b->forward && a->network == b->network && a->peer == b->peer &&

@@ -97,6 +97,7 @@ static void mark_leaving(struct txn *t)
 	const struct xv_object *type = xv_schema_object("port");
 	struct xv_host *host = t->host;
 	struct xv_host_network *n;
+	struct xv_host_policy *policy;
 	json_t *want;
 
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
@@ -112,6 +113,10 @@ static void mark_leaving(struct txn *t)
 		want = get(t->to, "network", n->network->name);
 		n->leaving = want == NULL ||
 			     json_integer_value(json_object_get(want, "mac_limit")) != n->mac_limit;
+	}
+	TAILQ_FOREACH (policy, &host->policies, entry) {
+		want = get(t->to, "policy", xv_policy_name(policy->policy));
+		policy->leaving = want == NULL || !json_equal(want, policy->config);
 	}
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		struct xv_host_worker *w = host->workers[i];
@@ -155,6 +160,23 @@ static int create_networks(struct txn *t)
 		rc = xv_host_network_create(t->host, config, &n, t->err);
 		if (rc < 0)
 			return blame(t, rc, "network", name);
+	}
+	return 0;
+}
+
+static int create_policies(struct txn *t)
+{
+	struct xv_host_policy *p;
+	const char *name;
+	json_t *config;
+	int rc;
+
+	json_object_foreach (json_object_get(t->to, "policy"), name, config) {
+		if (xv_host_policy_lookup(t->host, name) != NULL)
+			continue;
+		rc = xv_host_policy_create(t->host, config, &p, t->err);
+		if (rc < 0)
+			return blame(t, rc, "policy", name);
 	}
 	return 0;
 }
@@ -249,6 +271,7 @@ static int create_ports(struct txn *t, bool contested)
 static void swap_marks(struct xv_host *host)
 {
 	struct xv_host_network *n;
+	struct xv_host_policy *policy;
 	bool fresh;
 
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
@@ -264,6 +287,11 @@ static void swap_marks(struct xv_host *host)
 		fresh = n->fresh;
 		n->fresh = n->leaving;
 		n->leaving = fresh;
+	}
+	TAILQ_FOREACH (policy, &host->policies, entry) {
+		fresh = policy->fresh;
+		policy->fresh = policy->leaving;
+		policy->leaving = fresh;
 	}
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		struct xv_host_worker *w = host->workers[i];
@@ -314,6 +342,7 @@ static int release_contested(struct txn *t, json_t *released)
 
 static void destroy_leaving(struct xv_host *host)
 {
+	struct xv_host_policy *policy, *next_policy;
 	struct xv_host_network *n, *next;
 
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
@@ -325,6 +354,11 @@ static void destroy_leaving(struct xv_host *host)
 		if (n->leaving)
 			xv_host_network_destroy(host, n);
 	}
+	for (policy = TAILQ_FIRST(&host->policies); policy != NULL; policy = next_policy) {
+		next_policy = TAILQ_NEXT(policy, entry);
+		if (policy->leaving)
+			xv_host_policy_destroy(host, policy);
+	}
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		if (host->workers[i] != NULL && host->workers[i]->leaving)
 			xv_host_worker_destroy(host, host->workers[i]);
@@ -333,6 +367,7 @@ static void destroy_leaving(struct xv_host *host)
 
 static void clear_marks(struct xv_host *host)
 {
+	struct xv_host_policy *policy;
 	struct xv_host_network *n;
 
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
@@ -341,6 +376,8 @@ static void clear_marks(struct xv_host *host)
 	}
 	TAILQ_FOREACH (n, &host->networks, entry)
 		n->leaving = n->fresh = false;
+	TAILQ_FOREACH (policy, &host->policies, entry)
+		policy->leaving = policy->fresh = false;
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		if (host->workers[i] != NULL)
 			host->workers[i]->leaving = host->workers[i]->fresh = false;
@@ -479,6 +516,8 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	rc = create_workers(&t);
 	if (rc == 0)
 		rc = create_networks(&t);
+	if (rc == 0)
+		rc = create_policies(&t);
 	if (rc == 0)
 		rc = create_metrics(&t);
 	if (rc == 0)

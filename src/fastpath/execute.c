@@ -290,7 +290,8 @@ static void push_nsh(struct walk *k, const struct xv_action_push_nsh *a)
 }
 
 /* Outer headers on one packet. False: it was dropped. */
-static bool encap_one(struct xv_worker *w, const struct xv_encap *encap, uint32_t entropy, struct rte_mbuf **m)
+static bool encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
+		      struct rte_mbuf **m)
 {
 	struct xv_encap_packet packet = {.hash = entropy};
 	const uint8_t *data = rte_pktmbuf_mtod(*m, const uint8_t *);
@@ -302,6 +303,7 @@ static bool encap_one(struct xv_worker *w, const struct xv_encap *encap, uint32_
 	packet.ip_id = (encap->kind & XV_ENCAP_DF) != 0 ? 0 : rte_cpu_to_be_16(w->ip_id++);
 	if ((encap->kind & (XV_ENCAP_ECN | XV_ENCAP_DSCP | XV_ENCAP_TTL)) != 0) {
 		memset(&key, 0, sizeof(key));
+		key.packet_type = packet_type;
 		if (xv_flow_extract(data, rte_pktmbuf_data_len(*m), rte_pktmbuf_pkt_len(*m), &key, &layout) ==
 		    XV_FLOW_OK) {
 			packet.tos = key.ip_tos;
@@ -327,8 +329,8 @@ static bool encap_one(struct xv_worker *w, const struct xv_encap *encap, uint32_
 	return false;
 }
 
-void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, uint32_t entropy, uint16_t out_port,
-			 struct rte_mbuf *m)
+void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
+			 uint16_t out_port, struct rte_mbuf *m)
 {
 	struct xv_port *out = xv_port_by_id(out_port);
 	const struct xv_binding *binding =
@@ -354,24 +356,26 @@ void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, uint
 		struct rte_mbuf *segment = w->segments[i];
 
 		segment->port = in_port;
-		if (encap_one(w, encap, entropy, &segment))
+		if (encap_one(w, encap, packet_type, entropy, &segment))
 			xv_pipeline_output(w, out, binding, XV_QUEUE_BY_FLOW, &segment, 1);
 	}
 }
 
-static void tunnel_push(struct walk *k, const struct xv_encap *encap, const struct xv_action *next, bool last)
+/* next: the action behind, in a program that ends at end. */
+static void tunnel_push(struct walk *k, const struct xv_encap *encap, const struct xv_action *next, const uint8_t *end)
 {
 	uint32_t entropy = xv_flow_hash_5tuple(&k->key, 0, false);
 
-	/* The rule: straight out. */
-	if (!last && next->type == XV_ACT_OUTPUT && k->trunc == 0) {
+	/* The rule: straight out, and no further. */
+	if ((const uint8_t *)next < end && next->type == XV_ACT_OUTPUT &&
+	    (const uint8_t *)xv_action_next(next) == end && k->trunc == 0) {
 		record_edit(k);
 		if (k->recording != NULL && k->recording->on) {
 			k->recording->encap = encap;
 			k->recording->entropy = entropy;
 		}
 		record_end(k, (uint16_t)next->arg, 0);
-		xv_flow_tunnel_push(k->w, encap, entropy, (uint16_t)next->arg, k->m);
+		xv_flow_tunnel_push(k->w, encap, k->key.packet_type, entropy, (uint16_t)next->arg, k->m);
 		k->m = NULL;
 		return;
 	}
@@ -380,11 +384,11 @@ static void tunnel_push(struct walk *k, const struct xv_encap *encap, const stru
 		drop(k, XV_DROP_TUNNEL);
 		return;
 	}
-	if (!encap_one(k->w, encap, entropy, &k->m)) {
+	if (!encap_one(k->w, encap, k->key.packet_type, entropy, &k->m)) {
 		k->m = NULL;
 		return;
 	}
-	xv_flow_clear_packet(&k->key);
+	k->key.packet_type = 0; /* outer headers begin with Ethernet, whatever is in them */
 	if (!extract(k))
 		drop(k, XV_DROP_MALFORMED);
 }
@@ -493,7 +497,7 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 				pushed(k, xv_nsh_pop(k->m, &k->key, &k->layout));
 			break;
 		case XV_ACT_TUNNEL_PUSH:
-			tunnel_push(k, (const struct xv_encap *)(const void *)a->data, next, last);
+			tunnel_push(k, (const struct xv_encap *)(const void *)a->data, next, end);
 			break;
 		case XV_ACT_HASH:
 			k->key.dp_hash = xv_flow_hash_5tuple(&k->key, a->arg, false);

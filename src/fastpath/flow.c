@@ -58,6 +58,10 @@ int xv_flows_init(void)
 	unsigned int i;
 	int rc;
 
+#if defined(__x86_64__)
+	xv_fused_use_avx512 = getenv("XVIO_NO_AVX512") == NULL && __builtin_cpu_supports("avx512f") &&
+			      __builtin_cpu_supports("avx512bw");
+#endif
 	rc = xv_classifier_create(XV_FLOW_WORDS, stages, RTE_DIM(stages), &xv_flow_classifier);
 	if (rc != 0)
 		return rc;

@@ -50,10 +50,10 @@ static void learn(struct xv_worker *w, const struct xv_binding *binding, struct 
 	xv_mac_table_learn(binding->network->macs, parsed.src_key | vlan, in_id, w->now_s);
 }
 
-/* An entry of a network holds as long as no address there has moved or gone. */
-static inline bool holds(const struct xv_binding *binding, const struct xv_fused_entry *e)
+/* The state of the network's addresses: entries hold as long as none of them has moved or gone. */
+static inline uint32_t changes_of(const struct xv_binding *binding)
 {
-	return (e->flags & XV_FUSED_CHANGES) == 0 || e->changes == xv_mac_table_changes(binding->network->macs);
+	return binding->network != NULL ? xv_mac_table_changes(binding->network->macs) : 0;
 }
 
 void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
@@ -64,6 +64,8 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 	struct run run = {0};
 	uint32_t tick = (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT);
 	uint64_t evicted = xv_fused_evicted(w->fused);
+	uint32_t changes = changes_of(binding);
+	bool long_way_taken = false;
 	uint16_t i;
 
 	if (likely(atomic_load_explicit(&xv_fusing, memory_order_relaxed))) {
@@ -79,11 +81,13 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		struct rte_mbuf *m = pkts[i];
 
 		/* The long way of an earlier packet may have thrown entries out. */
-		if (unlikely(e != NULL && evicted != xv_fused_evicted(w->fused)))
+		if (unlikely(long_way_taken && e != NULL && evicted != xv_fused_evicted(w->fused)))
 			xv_fused_lookup_burst(w->fused, in->id, &pkts[i], 1, &e, &places[i]);
-		if (unlikely(e == NULL || !holds(binding, e))) {
+		if (unlikely(e == NULL || ((e->flags & XV_FUSED_CHANGES) != 0 && e->changes != changes))) {
 			run_send(w, &run);
 			xv_flow_execute(w, in, binding, m, &places[i]);
+			changes = changes_of(binding);
+			long_way_taken = true;
 			continue;
 		}
 		e->packets++;
@@ -101,7 +105,7 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		}
 		if (unlikely(e->encap != NULL)) {
 			run_send(w, &run);
-			xv_flow_tunnel_push(w, e->encap, e->entropy, e->out_port, m);
+			xv_flow_tunnel_push(w, e->encap, 0, e->entropy, e->out_port, m);
 			continue;
 		}
 		if (run.n > 0 && (run.out_port != e->out_port || run.pkts + run.n != &pkts[i]))

@@ -13,6 +13,7 @@
 #include "fastpath/worker_state.h"
 
 bool xv_fused_use_avx512;
+unsigned int xv_fused_entries = XV_FUSED_ENTRIES;
 
 /* ---- Shapes ---- */
 
@@ -123,7 +124,8 @@ static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, cons
 			return;
 	}
 	rest |= (uint64_t)load32(data + l4) << 32;
-	place->hash = mix(addresses ^ fused->secret[0], rest ^ fused->secret[1] ^ shape);
+	/* The upper half is the tag of a way, which is never 0. */
+	place->hash = mix(addresses ^ fused->secret[0], rest ^ fused->secret[1] ^ shape) | UINT64_C(1) << 63;
 	place->where = in_port << 8 | shape;
 	place->l3 = (uint16_t)l3;
 	place->l4 = (uint16_t)l4;
@@ -206,12 +208,12 @@ static inline bool entry_is_usable(const struct xv_fused_entry *e, uint32_t wher
 	return e->where == where && atomic_load_explicit(&e->trail->valid, memory_order_acquire);
 }
 
-static inline unsigned int ways_with_tag(const struct set *set, uint64_t hash)
+static inline unsigned int ways_plain(const struct set *set, uint64_t hash)
 {
 	unsigned int i, found = 0;
 
 	for (i = 0; i < WAYS; i++)
-		found |= (unsigned int)(((set->ways[i] ^ hash) >> 32) == 0 && set->ways[i] != 0) << i;
+		found |= (unsigned int)(((set->ways[i] ^ hash) >> 32) == 0) << i;
 	return found;
 }
 
@@ -224,7 +226,7 @@ static inline struct xv_fused_entry *entry_of(const struct xv_fused *fused, uint
  * Three passes, so that what one packet needs from memory arrives while others are looked at: shape and set; ways and
  * entries; compare.
  */
-#define LOOKUP_BURST(name, matches)                                                                             \
+#define LOOKUP_BURST(name, ways_with_tag, matches)                                                                             \
 	static void name(struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *const *pkts, uint16_t n,    \
 			 struct xv_fused_entry **entries, struct xv_fused_place *places)                        \
 	{                                                                                                       \
@@ -267,7 +269,7 @@ static inline struct xv_fused_entry *entry_of(const struct xv_fused *fused, uint
 		fused->stats.misses += (uint64_t)(n - hits);                                                    \
 	}
 
-LOOKUP_BURST(lookup_plain, entry_matches_plain)
+LOOKUP_BURST(lookup_plain, ways_plain, entry_matches_plain)
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -279,7 +281,11 @@ static inline __attribute__((target("avx512f,avx512bw"))) bool entry_matches_avx
 {
 	return _mm512_mask_cmpneq_epi8_mask(e->mask, _mm512_loadu_si512(data), _mm512_load_si512(e->value)) == 0;
 }
-__attribute__((target("avx512f,avx512bw"))) LOOKUP_BURST(lookup_avx512, entry_matches_avx512)
+static inline __attribute__((target("avx512f,avx512bw"))) unsigned int ways_avx512(const struct set *set, uint64_t hash)
+{
+	return _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(_mm512_load_si512(set), 32), _mm512_set1_epi64((int64_t)(hash >> 32)));
+}
+__attribute__((target("avx512f,avx512bw"))) LOOKUP_BURST(lookup_avx512, ways_avx512, entry_matches_avx512)
 #pragma GCC pop_options
 #endif
 

@@ -103,6 +103,9 @@ struct xv_fused_place {
 	uint16_t l3, l4;
 };
 
+/* control. Entries of caches of workers that are made from now on; tests make it small. */
+extern unsigned int xv_fused_entries;
+
 /* control. entries: a power of two, at least 64. 0 or -ENOMEM. counts: the worker's, by slot of the flow. */
 int xv_fused_create(unsigned int entries, struct xv_flow_count *counts, struct xv_fused **fused);
 /* control, after the worker. Everything is credited. Accepts NULL. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A policy: an ordered list of allow and deny rules without state; the first one that matches a packet decides, else
- * what the policy says for "otherwise". Class A: built by the control thread, never changed, freed after a grace period;
- * bindings point to it (fastpath/binding.h), one policy may serve many ports in both directions.
+ * what the policy says for "otherwise". Class A: built by the control thread, never changed, freed after a grace
+ * period; bindings point to it (fastpath/binding.h), one policy may serve many ports in both directions.
  *
  * Only the flow key is looked at (net/flow_key.h), so the answer holds for a whole flow, and a check says which bits of
  * the key it took: a cached flow with that mask needs no check any more.
@@ -34,7 +34,7 @@ enum xv_verdict { XV_POLICY_DENY, XV_POLICY_ALLOW };
 struct xv_policy_rule {
 	enum xv_verdict verdict;
 	uint8_t ip_version; /* 0 any (also what is not IP), 4, 6 */
-	bool has_proto;	    /* IP only */
+	bool has_proto;     /* IP only */
 	uint8_t proto;
 	union xv_ip_addr src, dst; /* bits behind the prefix are ignored */
 	uint8_t src_len, dst_len;  /* prefix length, 0 = any; others need an ip_version */
@@ -44,7 +44,7 @@ struct xv_policy_rule {
 	/* -1 any; VLAN id of the outermost tag; 0 = untagged, or tagged with a priority only (802.1Q) */
 	int32_t vlan;
 	uint8_t eth_src[6], eth_src_mask[6], eth_dst[6], eth_dst_mask[6];
-	uint16_t eth_type;		/* host order, innermost; 0 any */
+	uint16_t eth_type;              /* host order, innermost; 0 any */
 	char name[XV_POLICY_NAME_SIZE]; /* "" becomes "rule N", from 1 */
 };
 

@@ -146,7 +146,7 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 						   RTE_CACHE_LINE_SIZE));
 	atomic_init(&w->list, calloc(1, sizeof(struct xv_poll_list)));
 	if (w->epoll_fd < 0 || w->wake_fd < 0 || w->counters == NULL || w->outputs == NULL || w->flow_counts == NULL ||
-	    xv_fused_create(XV_FUSED_ENTRIES, w->flow_counts, &w->fused) != 0 ||
+	    xv_fused_create(xv_fused_entries, w->flow_counts, &w->fused) != 0 ||
 	    xv_cls_reader_create(xv_flow_classifier, &w->flow_reader) != 0 ||
 	    w->injected == NULL || atomic_load(&w->list) == NULL ||
 	    rte_ring_init(w->injected, "inject", INJECT_MAX, RING_F_SP_ENQ | RING_F_SC_DEQ) != 0 ||

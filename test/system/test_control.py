@@ -80,7 +80,7 @@ def refused(daemon, *args):
 
 def snapshot(daemon):
     """All that is configured, and the sockets that exist: what a refused change must leave alone."""
-    everything = [daemon.rpc(kind + '.list') for kind in ('port', 'network', 'wire')]
+    everything = [daemon.rpc(kind + '.list') for kind in ('port', 'network', 'policy', 'wire')]
     workers = [(w['name'], w['cpu'], w['queues']) for w in daemon.rpc('worker.list')]
     files = {p.name: p.stat().st_ino for p in daemon.dir.iterdir() if p.is_socket()}
     return everything, workers, daemon.rpc('daemon.show'), files
@@ -115,7 +115,7 @@ def test_list_and_show(xviod):
 
 
 @pytest.mark.parametrize('command', [
-    'show', 'port list', 'port show vm1', 'network list', 'network show blue', 'wire list',
+    'show', 'port list', 'port show vm1', 'policy list', 'help policy', 'network list', 'network show blue', 'wire list',
     'wire show direct', 'worker list', 'worker show w0', 'mac list', 'mac list network=blue',
     'drop list', 'drop list port=vm1', 'event list', 'event list port=vm1', 'daemon show',
     'log show', 'version', 'doctor', 'help', 'help port', 'port --help'])
@@ -159,6 +159,90 @@ def test_add_set_del(xviod):
     assert not (xviod.dir / 'vm3').exists()
     assert os.stat(other['socket']).st_ino == inode  # the others' sockets were never touched
     assert xviod.rpc('port.show', name='vm1') == other
+
+
+RULES = [{'action': 'allow', 'protocol': 6, 'destination': '10.1.2.3/8', 'destination-port': '80-90'},
+         {'action': 'deny', 'source': '2001:DB8::/32', 'name': 'no-lab'}]
+
+
+def test_policies(xviod):
+    before = xviod.port('vm1')
+    assert xvioctl(xviod, 'policy', 'add', 'web', 'rules=' + json.dumps(RULES)) == (0, '', '')
+    web = xviod.ctl('policy', 'show', 'web')
+    assert web == {'name': 'web', 'default': 'deny', 'ports': [], 'rules': [
+        {'action': 'allow', 'protocol': 'tcp', 'destination': '10.0.0.0/8', 'destination-port': '80-90'},
+        {'action': 'deny', 'name': 'no-lab', 'source': '2001:db8::/32'}]}
+    assert xviod.ctl('policy', 'list') == [web]
+    assert xvioctl(xviod, 'port', 'set', 'vm1', 'ingress-policy=web') == (0, '', '')
+    assert xvioctl(xviod, 'port', 'set', 'vm2', 'ingress-policy=web', 'egress-policy=web') == (0, '', '')
+    assert xviod.rpc('policy.show', name='web')['ports'] == ['vm1', 'vm2']
+    assert xviod.port('vm1') == {**before, 'ingress-policy': 'web'}
+    status, out, _ = xvioctl(xviod, 'policy', 'show', 'web')
+    assert status == 0 and out.splitlines()[2:] == [
+        'rules: 2', '  1: allow, protocol tcp, destination 10.0.0.0/8, destination-port 80-90',
+        '  2: deny, name no-lab, source 2001:db8::/32', 'ports: vm1, vm2']
+    status, out, _ = xvioctl(xviod, 'policy', 'list')
+    assert [line.split() for line in out.splitlines()] == [
+        ['NAME', 'DEFAULT', 'RULES', 'PORTS'], ['web', 'deny', '2', 'vm1,', 'vm2']]
+    # A change reaches the ports without a new device; the rest of the policy stays.
+    inode = os.stat(xviod.dir / 'vm1').st_ino
+    assert xviod.rpc('policy.set', name='web', default='allow')['changes'] == [
+        '~ policy web: default deny -> allow']
+    assert len(xviod.rpc('policy.show', name='web')['rules']) == 2
+    assert xvioctl(xviod, 'policy', 'set', 'web', 'rules=[{action: deny, vlan: 7}]') == (0, '', '')
+    assert xviod.rpc('policy.show', name='web')['rules'] == [{'action': 'deny', 'vlan': 7}]
+    assert os.stat(xviod.dir / 'vm1').st_ino == inode
+    assert refused(xviod, 'policy', 'del', 'web') == 'policy web: is used by port vm1'
+    assert refused(xviod, 'port', 'set', 'vm1', 'network=', 'vlan=', 'trunk=') == (
+        'port vm1: ingress-policy: works only on a network: a wire looks at no packet')
+    xviod.rpc('port.set', name='vm1', **{'ingress-policy': None})
+    xviod.rpc('port.set', name='vm2', **{'ingress-policy': None})
+    assert refused(xviod, 'policy', 'del', 'web') == 'policy web: is used by port vm2'
+    xviod.rpc('port.set', name='vm2', **{'egress-policy': None})
+    assert xvioctl(xviod, 'policy', 'del', 'web') == (0, '', '')
+    assert xviod.rpc('policy.list') == [] and xviod.port('vm1') == before
+
+
+def test_apply_policies(xviod, tmp_path):
+    config = example(tmp_path)
+    config['policies'] = [{'name': 'web', 'rules': RULES}, {'name': 'open', 'default': 'allow'}]
+    config['ports'][0]['egress-policy'] = 'web'
+    changes = ['+ policy web', '+ policy open', '~ port vm1: egress-policy unset -> web']
+    assert apply(xviod, config, '--dry-run') == (0, '\n'.join(changes) + '\n', '')
+    assert apply(xviod, config) == (0, '\n'.join(changes) + '\n', '')
+    assert apply(xviod, config) == (0, 'nothing to change\n', '')
+    config['policies'][0]['rules'] = RULES[::-1]
+    config['ports'][0]['ingress-policy'] = 'open'
+    changes = ['~ policy web: rules changed', '~ port vm1: ingress-policy unset -> open']
+    # Something else fails: the old policies stay.
+    before = snapshot(xviod)
+    config['ports'].append({'name': 'bad', 'kind': 'ethdev', 'device': 'net_af_packet0,iface=nope0'})
+    assert apply(xviod, config)[0] == 1
+    assert snapshot(xviod) == before
+    config['ports'].pop()
+    assert apply(xviod, config) == (0, '\n'.join(changes) + '\n', '')
+    # From a network to a wire, policies must go, too.
+    config['ports'].append({'name': 'd3', 'kind': 'dummy', 'egress-policy': 'open'})
+    config['ports'].append({'name': 'd4', 'kind': 'dummy'})
+    config['wires'].append({'name': 'w', 'ports': ['d3', 'd4']})
+    before = snapshot(xviod)
+    status, _, err = apply(xviod, config)
+    assert status == 1 and re.search(r'new\.yaml:\d+: port d3: egress-policy: works only on a network', err), err
+    assert snapshot(xviod) == before
+    assert apply(xviod, example(tmp_path))[0] == 0 and xviod.rpc('policy.list') == []
+
+
+def test_many_rules(xviod):
+    text = 'policies:\n- name: big\n  rules:\n'
+    rule = '  - {action: allow, protocol: tcp, source: 10.%d.%d.0/24, destination-port: %d}\n'
+    text += ''.join(rule % (i // 250, i % 250, i) for i in range(10000))
+    start = time.monotonic()
+    status, out, err = apply(xviod, text)
+    assert status == 0, err
+    assert time.monotonic() - start < 5 * (10 if os.environ.get('SAN') else 1)
+    assert len(xviod.rpc('policy.show', name='big')['rules']) == 10000
+    status, out, err = apply(xviod, text + '  - {action: deny}\n')
+    assert status == 1 and 'policy big: rules: has more than 10000 entries' in err, err
 
 
 def test_kind_and_queues_need_a_new_device(xviod):
@@ -283,10 +367,14 @@ def test_many_changes_leak_nothing(xviod):
         xviod.rpc('port.add', name='x', socket='%s/x' % xviod.dir, network='blue', queues=2,
                   rx_limit_pps='1k')
         xviod.rpc('port.set', name='x', rx_limit_pps=i + 1)
+        xviod.rpc('policy.add', name='y', rules=RULES)
+        xviod.rpc('port.set', name='x', **{'egress-policy': 'y', 'ingress-policy': 'y'})
+        xviod.rpc('policy.set', name='y', default='allow')
         xviod.rpc('port.set', name='x', network='red', queues=1)
         xviod.rpc('worker.add', name='extra')
         xviod.rpc('worker.del', name='extra')
         xviod.rpc('port.del', name='x')
+        xviod.rpc('policy.del', name='y')
     for i in range(20):
         round_trip(i)
     time.sleep(0.1)
@@ -326,6 +414,11 @@ FILE_MISTAKES = [
     (('kind: dummy', 'kind: tap\n  interface: lo'), r':\d+: port d1: interface: '),
     (('kind: dummy', 'kind: dmumy'), r':\d+: port d1: kind: must be .*did you mean "dummy"\?'),
     (('trunk:', 'trunk: ['), r':\d+: not YAML: '),
+    (('vlan: 10', 'egress-policy: web'), r':\d+: port vm1: egress-policy: there is no policy "web"'),
+    (('networks:', 'policies:\n- name: p\n  rules:\n  - {action: allow}\n  - {action: deny, vlan: x}\nnetworks:'),
+     r':5: policy p: rule 2: vlan: must be number 0..4094, not "x"'),
+    (('networks:', 'policies:\n- name: p\n  rules:\n  - action: deny\n    source-port: 1\nnetworks:'),
+     r':5: policy p: rule 1: source-port: needs protocol tcp, udp or sctp'),
     (('networks:', 'workers:\n- name: w\n  cpu: 1000\nnetworks:'),
      r':\d+: worker w: cpu: CPU 1000 does not exist'),
     (('networks:', 'daemon:\n  metrics: 999.0.0.1:1\nnetworks:'), r':\d+: daemon: metrics: '),
@@ -388,6 +481,14 @@ def test_bad_host_file(shared, edit, sentence):
     ('port del d1', 'port d1: is used by wire direct'),
     ('port show nope', 'port nope: does not exist'),
     ('network del blue', 'network blue: is used by port vm1'),
+    ('policy add p rules=[{{"action":"alow"}}]',
+     'policy p: rule 1: action: must be deny or allow, not "alow"; did you mean "allow"?'),
+    ('policy add p rules=[{{"action":"allow","icmp-type":8}}]',
+     'policy p: rule 1: icmp-type: needs protocol icmp or icmpv6'),
+    ('policy add p rules=allow', 'policy p: rules: must be list of rules, not "allow"'),
+    ('policy add p rules=[', 'policy p: rules: not YAML: did not find expected node content while parsing a flow node'),
+    ('policy add p rules=&a', 'policy p: rules: anchors and aliases (& and *) are not supported'),
+    ('port set vm1 egress-policy=web', 'port vm1: egress-policy: there is no policy "web"'),
     ('wire add w ports=vm1,vm2', 'wire w: ports: port vm1 belongs to network blue'),
     ('wire add w ports=d1,d2', 'wire w: ports: port d1 is used by wire direct'),
     ('wire add w ports=d1', 'wire w: ports: must be 2 names, not 1'),
@@ -699,7 +800,9 @@ def test_two_writers(xviod):
 # -- completion
 
 @pytest.mark.parametrize('typed,offered', [
-    ('xvioctl po', ['port']),
+    ('xvioctl po', ['policy', 'port']),
+    ('xvioctl policy add x default=', ['allow', 'deny']),
+    ('xvioctl port set vm1 ingress-p', ['ingress-policy=']),
     ('xvioctl port s', ['set', 'show']),
     ('xvioctl port del v', ['vm1', 'vm2']),
     ('xvioctl port set vm1 net', ['network=']),

@@ -135,6 +135,19 @@ static void test_values(void **state)
 		{"daemon", "metrics", "\"127.0.0.1:0\"", NULL, XV_ERR_RANGE},
 		{"daemon", "metrics", "\"127.0.0.1\"", NULL, XV_ERR_TYPE},
 		{"daemon", "metrics", "\":9180\"", NULL, XV_ERR_TYPE},
+		/* rules of a policy: each value in one form */
+		{"policy", "default", "\"allow\"", "\"allow\"", 0},
+		{"policy", "default", "\"drop\"", NULL, XV_ERR_RANGE},
+		{"policy", "rules", "[]", "[]", 0},
+		{"policy", "rules", "\"[]\"", "[]", 0},
+		{"policy", "rules", "\"[{action: deny, protocol: 6}, {action: allow}]\"",
+		 "[{\"action\":\"deny\",\"protocol\":\"tcp\"},{\"action\":\"allow\"}]", 0},
+		{"policy", "rules", "[{\"action\": \"allow\", \"vlan\": \"0\", \"ip-version\": 6}]",
+		 "[{\"action\":\"allow\",\"ip-version\":6,\"vlan\":0}]", 0},
+		{"policy", "rules", "\"\"", NULL, XV_ERR_TYPE},
+		{"policy", "rules", "\"allow\"", NULL, XV_ERR_TYPE},
+		{"policy", "rules", "{}", NULL, XV_ERR_TYPE},
+		{"policy", "rules", "7", NULL, XV_ERR_TYPE},
 		/* keys */
 		{"port", "sokcet", "1", NULL, XV_ERR_UNKNOWN_KEY},
 	};
@@ -142,6 +155,128 @@ static void test_values(void **state)
 	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		expect(cases[i].object, cases[i].key, cases[i].given, cases[i].checked,
 		       cases[i].code);
+}
+
+/* One key of a rule, beside what it needs; checked NULL: refused. */
+static void test_rule_values(void **state)
+{
+	static const struct {
+		const char *beside, *key, *given, *checked;
+	} cases[] = {
+		{"", "action", "\"deny\"", "\"deny\""},
+		{"", "action", "\"drop\"", NULL},
+		{"", "name", "\"no lab, please\"", "\"no lab, please\""},
+		{"", "name", "\"\"", NULL},
+		{"", "ip-version", "4", "4"},
+		{"", "ip-version", "5", NULL},
+		{"", "ip-version", "7", NULL},
+		{"", "protocol", "\"tcp\"", "\"tcp\""},
+		{"", "protocol", "6", "\"tcp\""},
+		{"", "protocol", "\"58\"", "\"icmpv6\""},
+		{"", "protocol", "0", "\"0\""},
+		{"", "protocol", "255", "\"255\""},
+		{"", "protocol", "256", NULL},
+		{"", "protocol", "-1", NULL},
+		{"", "protocol", "\"tpc\"", NULL},
+		{"", "protocol", "\"6 \"", NULL},
+		{"", "protocol", "\"\"", NULL},
+		{"", "protocol", "true", NULL},
+		{"", "source", "\"10.1.2.3/8\"", "\"10.0.0.0/8\""},
+		{"", "source", "\"10.1.2.3\"", "\"10.1.2.3/32\""},
+		{"", "source", "\"10.1.2.3/31\"", "\"10.1.2.2/31\""},
+		{"", "source", "\"1.2.3.4/0\"", "\"0.0.0.0/0\""},
+		{"", "source", "\"2001:DB8::1/32\"", "\"2001:db8::/32\""},
+		{"", "source", "\"::1\"", "\"::1/128\""},
+		{"", "source", "\"::/0\"", "\"::/0\""},
+		{"", "source", "\"fe80::ffff/127\"", "\"fe80::fffe/127\""},
+		{"", "source", "\"10.0.0.0/33\"", NULL},
+		{"", "source", "\"::/129\"", NULL},
+		{"", "source", "\"10.0.0.0/\"", NULL},
+		{"", "source", "\"10.0.0.0/8/8\"", NULL},
+		{"", "source", "\"10.0.0.0/-1\"", NULL},
+		{"", "source", "\"10.0.0\"", NULL},
+		{"", "source", "\"/8\"", NULL},
+		{"", "source", "\"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\"", NULL},
+		{"", "source", "10", NULL},
+		{"", "destination", "\"10.0.0.1/24\"", "\"10.0.0.0/24\""},
+		{"tcp", "source-port", "80", "\"80\""},
+		{"udp", "source-port", "\"80-90\"", "\"80-90\""},
+		{"sctp", "destination-port", "\"80-80\"", "\"80\""},
+		{"tcp", "destination-port", "\"0-65535\"", "\"0-65535\""},
+		{"tcp", "destination-port", "65536", NULL},
+		{"tcp", "destination-port", "\"90-80\"", NULL},
+		{"tcp", "destination-port", "\"80-\"", NULL},
+		{"tcp", "destination-port", "\"-80\"", NULL},
+		{"tcp", "destination-port", "\"http\"", NULL},
+		{"tcp", "destination-port", "\"1-2-3\"", NULL},
+		{"tcp", "destination-port", "[80]", NULL},
+		{"gre", "destination-port", "80", NULL},
+		{"icmp", "icmp-type", "8", "8"},
+		{"icmpv6", "icmp-type", "\"255\"", "255"},
+		{"icmp", "icmp-type", "256", NULL},
+		{"tcp", "icmp-type", "8", NULL},
+		{"icmp", "icmp-code", "0", NULL}, /* of which type? */
+		{"", "vlan", "4094", "4094"},
+		{"", "vlan", "4095", NULL},
+		{"", "source-mac", "\"02:AB:00:00:00:01\"", "\"02:ab:00:00:00:01\""},
+		{"", "source-mac", "\"02:ab:cd:ef:00:01/ff:ff:ff:00:00:00\"",
+		 "\"02:ab:cd:00:00:00/ff:ff:ff:00:00:00\""},
+		{"", "source-mac", "\"02:ab:00:00:00:01/ff:ff:ff:ff:ff:ff\"",
+		 "\"02:ab:00:00:00:01\""},
+		{"", "source-mac", "\"02:ab:00:00:00:01/00:00:00:00:00:00\"", NULL},
+		{"", "source-mac", "\"02:ab:00:00:00\"", NULL},
+		{"", "source-mac", "\"02:ab:00:00:00:01:02\"", NULL},
+		{"", "source-mac", "\"02:ab:00:00:00:0\"", NULL},
+		{"", "source-mac", "\"02:ab:00:00:00:01/\"", NULL},
+		{"", "source-mac", "\"02-ab-00-00-00-01\"", NULL},
+		{"", "source-mac", "\"0\"", NULL},
+		{"", "source-mac", "\"\"", NULL},
+		{"", "destination-mac", "\"ff:ff:ff:ff:ff:ff\"", "\"ff:ff:ff:ff:ff:ff\""},
+		{"", "ether-type", "\"0x0806\"", "\"0x0806\""},
+		{"", "ether-type", "2054", "\"0x0806\""},
+		{"", "ether-type", "\"0X86DD\"", "\"0x86dd\""},
+		{"", "ether-type", "\"0x\"", NULL},
+		{"", "ether-type", "\"0806\"", NULL},
+		{"", "ether-type", "\"0x05fe\"", NULL},
+		{"", "ether-type", "\"0x10000\"", NULL},
+		{"", "ether-type", "\"arp\"", NULL},
+		{"", "sorce", "\"::1\"", NULL},
+	};
+
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct xv_key *keys = xv_schema_object("policy")->keys;
+		json_t *args, *rule, *out = NULL;
+		struct xv_err err = {0};
+		char key[60];
+		char *text;
+		int rc;
+
+		args = json_pack("{s:[{s:s},{s:s}]}", "rules", "action", "deny", "action", "allow");
+		rule = json_array_get(json_object_get(args, "rules"), 1);
+		if (cases[i].beside[0] != '\0')
+			json_object_set_new(rule, "protocol", json_string(cases[i].beside));
+		json_object_set_new(rule, cases[i].key,
+				    json_loads(cases[i].given, JSON_DECODE_ANY, NULL));
+		rc = xv_check_keys(keys, args, NULL, XV_CHECK_CHANGES, &out, &err);
+		json_decref(args);
+		if (cases[i].checked == NULL) {
+			if (rc == 0)
+				fail_msg("%s %s: accepted", cases[i].key, cases[i].given);
+			snprintf(key, sizeof(key), "rule 2: %s", cases[i].key);
+			assert_string_equal(err.key, key);
+			assert_true(err.code != XV_ERR_NONE && err.text[0] != '\0' &&
+				    err.line == 0);
+			continue;
+		}
+		if (rc < 0)
+			fail_msg("%s %s: %s: %s", cases[i].key, cases[i].given, err.key, err.text);
+		rule = json_array_get(json_object_get(out, "rules"), 1);
+		text = json_dumps(json_object_get(rule, cases[i].key),
+				  JSON_ENCODE_ANY | JSON_COMPACT);
+		assert_string_equal(text, cases[i].checked);
+		free(text);
+		json_decref(out);
+	}
 }
 
 static void test_long_path(void **state)
@@ -266,9 +401,10 @@ static void test_nearest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values),     cmocka_unit_test(test_long_path),
-		cmocka_unit_test(test_whole_port), cmocka_unit_test(test_vlan_bitmap),
-		cmocka_unit_test(test_tables),     cmocka_unit_test(test_nearest),
+		cmocka_unit_test(test_values),      cmocka_unit_test(test_rule_values),
+		cmocka_unit_test(test_long_path),   cmocka_unit_test(test_whole_port),
+		cmocka_unit_test(test_vlan_bitmap), cmocka_unit_test(test_tables),
+		cmocka_unit_test(test_nearest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "control/hostfile.h"
+#include "control/match.h"
 #include "control/model.h"
+#include "control/policy_config.h"
 
 static cpu_set_t cpus; /* 0 and 1 */
 
@@ -21,6 +23,9 @@ static json_t *parse(const char *text)
 		fail_msg("%s", xv_err_sentence(&err, "host.yaml", sentence, sizeof(sentence)));
 	return model;
 }
+
+/* The second of two rules is wrong; it begins on line 5. */
+#define RULES "policies:\n  - name: web\n    rules:\n      - {action: allow}\n      - "
 
 static void test_mistakes(void **state)
 {
@@ -77,7 +82,8 @@ static void test_mistakes(void **state)
 		{"ports:\n  - name: t\n    kind: tap\n    interface: abcdefghijklmnop\n",
 		 "host.yaml:4: port t: interface: is longer than 15 bytes", XV_ERR_RANGE},
 		{"daemon:\n  memory_mb: 63\n",
-		 "host.yaml:2: daemon: memory_mb: 63 is too little; 0 or at least 64", XV_ERR_RANGE},
+		 "host.yaml:2: daemon: memory_mb: 63 is too little; 0 or at least 64",
+		 XV_ERR_RANGE},
 		/* between objects */
 		{"networks:\n  - name: a\n  - name: a\n",
 		 "host.yaml:3: network a: name: is used already, on line 2", XV_ERR_EXISTS},
@@ -116,6 +122,90 @@ static void test_mistakes(void **state)
 		 "ports: [{name: a, kind: dummy, network: n}, {name: b, kind: dummy}]\n"
 		 "wires:\n  - {name: v, ports: [a, b]}\n",
 		 "host.yaml:4: wire v: ports: port a belongs to network n", XV_ERR_BUSY},
+		/* rules of policies: policy, rule, key and line */
+		{"policies:\n  - name: web\n    rules: 7\n",
+		 "host.yaml:3: policy web: rules: must be list of rules, not \"7\"", XV_ERR_TYPE},
+		{"policies:\n  - name: web\n    rules:\n      a: b\n",
+		 "host.yaml:3: policy web: rules: must be list of rules, not a mapping",
+		 XV_ERR_TYPE},
+		{"policies:\n  - name: web\n    rules:\n      - allow\n",
+		 "host.yaml:3: policy web: rule 1: must be a mapping of keys to values, not "
+		 "\"allow\"",
+		 XV_ERR_TYPE},
+		{"policies:\n  - {name: web, default: drop}\n",
+		 "host.yaml:2: policy web: default: must be deny or allow, not \"drop\"",
+		 XV_ERR_RANGE},
+		{RULES "7\n",
+		 "host.yaml:5: policy web: rule 2: must be a mapping of keys to values, not \"7\"",
+		 XV_ERR_TYPE},
+		{RULES "protocol: tcp\n", "host.yaml:5: policy web: rule 2: action: is missing",
+		 XV_ERR_MISSING_KEY},
+		{RULES "action: alow\n",
+		 "host.yaml:5: policy web: rule 2: action: must be deny or allow, not \"alow\"; "
+		 "did you mean \"allow\"?",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        sorce: 10.0.0.1\n",
+		 "host.yaml:6: policy web: rule 2: sorce: unknown key; did you mean \"source\"?",
+		 XV_ERR_UNKNOWN_KEY},
+		{RULES "action: allow\n        protocol: tpc\n",
+		 "host.yaml:6: policy web: rule 2: protocol: must be protocol name or number "
+		 "0..255, not \"tpc\"",
+		 XV_ERR_TYPE},
+		{RULES "action: allow\n        destination-port: 80\n",
+		 "host.yaml:6: policy web: rule 2: destination-port: needs protocol tcp, udp or "
+		 "sctp",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        protocol: gre\n        source-port: 80\n",
+		 "host.yaml:7: policy web: rule 2: source-port: needs protocol tcp, udp or sctp",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        protocol: tcp\n        source-port: 90-80\n",
+		 "host.yaml:7: policy web: rule 2: source-port: \"90-80\" is out of range: must be "
+		 "port or range 0..65535",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        icmp-type: 8\n",
+		 "host.yaml:6: policy web: rule 2: icmp-type: needs protocol icmp or icmpv6",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        icmp-code: 8\n        protocol: icmp\n",
+		 "host.yaml:6: policy web: rule 2: icmp-code: needs icmp-type", XV_ERR_RANGE},
+		{RULES "action: allow\n        source: 10.0.0.0/8\n        ip-version: 6\n",
+		 "host.yaml:6: policy web: rule 2: source: means IPv4, but ip-version means IPv6",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        source: 10.0.0.0/8\n        destination: ::1\n",
+		 "host.yaml:7: policy web: rule 2: destination: means IPv6, but source means IPv4",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        protocol: icmp\n        destination: ::1\n",
+		 "host.yaml:7: policy web: rule 2: destination: means IPv6, but protocol means "
+		 "IPv4",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        protocol: icmpv6\n        ip-version: 4\n",
+		 "host.yaml:6: policy web: rule 2: protocol: means IPv6, but ip-version means IPv4",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        ip-version: 5\n",
+		 "host.yaml:6: policy web: rule 2: ip-version: must be 4 or 6, not 5",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        ether-type: 0x86dd\n        source: 10.0.0.1\n",
+		 "host.yaml:7: policy web: rule 2: source: means IPv4, but ether-type means IPv6",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        ether-type: 0x0806\n        source: 10.0.0.1\n",
+		 "host.yaml:6: policy web: rule 2: ether-type: is not that of IP, but source is "
+		 "about IP",
+		 XV_ERR_RANGE},
+		{RULES "action: allow\n        ether-type: 0x0806\n        protocol: 6\n",
+		 "host.yaml:6: policy web: rule 2: ether-type: is not that of IP, but protocol is "
+		 "about IP",
+		 XV_ERR_RANGE},
+		/* policies of ports */
+		{"networks: [{name: n}]\npolicies: [{name: web}]\nports:\n"
+		 "  - {name: a, kind: dummy, network: n, egress-policy: wbe}\n",
+		 "host.yaml:4: port a: egress-policy: there is no policy \"wbe\"; did you mean "
+		 "\"web\"?",
+		 XV_ERR_NOT_FOUND},
+		{"policies: [{name: web}]\nports:\n  - {name: a, kind: dummy}\n"
+		 "  - name: b\n    kind: dummy\n    ingress-policy: web\nwires: [{name: w, ports: "
+		 "[a, b]}]\n",
+		 "host.yaml:6: port b: ingress-policy: works only on a network: a wire looks at no "
+		 "packet",
+		 XV_ERR_RANGE},
 	};
 	char sentence[700];
 
@@ -139,6 +229,11 @@ static const char example[] = "# a comment\n"
 			      "  socket_mode: 0660\n"
 			      "networks:\n"
 			      "  - name: blue\n"
+			      "policies:\n"
+			      "  - name: web\n"
+			      "    rules:\n"
+			      "      - {action: allow, protocol: tcp, destination: 10.0.0.0/8}\n"
+			      "      - {action: deny, source-mac: 02:00:00:00:00:01, name: x}\n"
 			      "ports:\n"
 			      "  - name: vm1\n"
 			      "    socket: /run/vm1.sock\n"
@@ -146,6 +241,7 @@ static const char example[] = "# a comment\n"
 			      "    vlan: 10\n"
 			      "    trunk: [20, 30-39]\n"
 			      "    rx_limit_bps: 1G\n"
+			      "    egress-policy: web\n"
 			      "  - {name: '1', kind: dummy, csum: off}\n"
 			      "  - {name: '2', kind: dummy}\n"
 			      "wires:\n"
@@ -209,8 +305,10 @@ static void test_diff(void **state)
 	static const char *const expected[] = {
 		"~ daemon: batch 16 -> 32, socket_mode 0660 -> unset",
 		"+ network red",
+		"- policy web",
 		"- port 1",
-		"~ port vm1: network blue -> red, trunk 20,30-39 -> unset",
+		("~ port vm1: network blue -> red, trunk 20,30-39 -> unset, "
+		 "egress-policy web -> unset"),
 		"+ port 3",
 		"~ wire w: ports 1,2 -> 3,2",
 	};
@@ -224,12 +322,111 @@ static void test_diff(void **state)
 		"  - {name: '3', kind: dummy}\n"
 		"wires: [{name: w, ports: [3, 2]}]\n");
 	diff = xv_model_diff(a, b);
-	for (unsigned int i = 0; i < 6; i++)
+	for (unsigned int i = 0; i < 7; i++)
 		assert_string_equal(json_string_value(json_array_get(diff, i)), expected[i]);
-	assert_int_equal(json_array_size(diff), 6);
+	assert_int_equal(json_array_size(diff), 7);
 	json_decref(diff);
 	json_decref(a);
 	json_decref(b);
+}
+
+/* One change of a policy as a sentence, and none where the meaning is the same. */
+static void test_policy_diff(void **state)
+{
+	static const struct {
+		const char *policy, *change;
+	} cases[] = {
+		{"{name: web, rules: [{protocol: 6, action: allow, source: 10.1.1.1/8}]}", NULL},
+		{"{name: web, rules: [{action: allow, source: 10.0.0.0/8, protocol: tcp}]}", NULL},
+		{"{name: web}", "~ policy web: rules 1 -> 0"},
+		{"{name: web, default: allow, rules: [{action: allow}, {action: deny}]}",
+		 "~ policy web: default deny -> allow, rules 1 -> 2"},
+		{"{name: web, rules: [{action: deny}]}", "~ policy web: rules changed"},
+	};
+	json_t *a = parse("policies: [{name: web, rules: [{action: allow, protocol: tcp, source: "
+			  "10.0.0.0/8}]}]\n");
+
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		json_t *b, *diff;
+		char text[200];
+
+		snprintf(text, sizeof(text), "policies: [%s]\n", cases[i].policy);
+		b = parse(text);
+		diff = xv_model_diff(a, b);
+		assert_int_equal(json_array_size(diff), cases[i].change != NULL);
+		if (cases[i].change != NULL)
+			assert_string_equal(json_string_value(json_array_get(diff, 0)),
+					    cases[i].change);
+		json_decref(diff);
+		json_decref(b);
+	}
+	json_decref(a);
+}
+
+/* What a host file says is what the packet path does. */
+static void test_policy_compile(void **state)
+{
+	static const char text[] = "policies:\n"
+				   "  - name: web\n"
+				   "    default: allow\n"
+				   "    rules:\n"
+				   "      - {action: deny, protocol: tcp, destination: 10.0.0.0/8, "
+				   "destination-port: 80-90}\n"
+				   "      - {action: deny, source: '2001:db8::/32', name: no-lab}\n"
+				   "      - {action: deny, protocol: icmp, icmp-type: 8}\n"
+				   "      - {action: deny, ether-type: 0x0806, vlan: 7}\n"
+				   "      - {action: deny, ether-type: 0x0800, source-mac: "
+				   "'02:00:00:00:00:01/ff:00:00:00:00:ff'}\n";
+	static const struct {
+		uint16_t eth_type;
+		uint8_t proto;
+		const char *src, *dst;
+		uint16_t sport, dport, tci;
+		uint32_t rule;
+	} packets[] = {
+		{0x0800, 6, "0.0.0.0", "10.9.9.9", 1, 80, 0, 0},
+		{0x0800, 6, "0.0.0.0", "10.9.9.9", 1, 90, 0, 0},
+		{0x0800, 6, "0.0.0.0", "10.9.9.9", 1, 91, 0, 4},
+		{0x0800, 17, "0.0.0.0", "10.9.9.9", 1, 80, 0, 4},
+		{0x0800, 6, "0.0.0.0", "11.9.9.9", 1, 80, 0, 4},
+		{0x86dd, 6, "2001:db8:1::1", "::", 1, 80, 0, 1},
+		{0x86dd, 6, "2001:db9:1::1", "::", 1, 80, 0, UINT32_MAX},
+		{0x0800, 1, "0.0.0.0", "10.9.9.9", 8, 0, 0, 2},
+		{0x86dd, 1, "::", "::", 8, 0, 0, UINT32_MAX},
+		{0x0806, 0, "0.0.0.0", "0.0.0.0", 0, 0, 0x1007, 3},
+		{0x0806, 0, "0.0.0.0", "0.0.0.0", 0, 0, 0, UINT32_MAX},
+	};
+	json_t *model = parse(text);
+	struct xv_policy *policy;
+	struct xv_err err = {0};
+
+	assert_int_equal(
+		xv_policy_config_compile(xv_model_get(model, "policy", "web"), &policy, &err), 0);
+	for (unsigned int i = 0; i < sizeof(packets) / sizeof(packets[0]); i++) {
+		struct xv_flow_key key = {.eth_src = {2, 1, 2, 3, 4, 1}}, mask = {0};
+		struct xv_match_prefix src, dst;
+		enum xv_verdict verdict;
+		uint32_t rule;
+
+		assert_int_equal(xv_match_prefix_parse(packets[i].src, &src), 0);
+		assert_int_equal(xv_match_prefix_parse(packets[i].dst, &dst), 0);
+		key.ip_src = src.addr;
+		key.ip_dst = dst.addr;
+		key.eth_type = rte_cpu_to_be_16(packets[i].eth_type);
+		key.ip_proto = packets[i].proto;
+		key.tp_src = rte_cpu_to_be_16(packets[i].sport);
+		key.tp_dst = rte_cpu_to_be_16(packets[i].dport);
+		key.vlan[0].tci = rte_cpu_to_be_16(packets[i].tci);
+		verdict = xv_policy_check(policy, &key, &mask, &rule);
+		if (rule != packets[i].rule)
+			fail_msg("packet %u: rule %u, not %u", i, rule, packets[i].rule);
+		assert_int_equal(verdict, rule == UINT32_MAX ? XV_POLICY_ALLOW : XV_POLICY_DENY);
+	}
+	assert_string_equal(xv_policy_name(policy), "web");
+	assert_string_equal(xv_policy_rule_name(policy, 0), "rule 1");
+	assert_string_equal(xv_policy_rule_name(policy, 1), "no-lab");
+	xv_policy_destroy(policy);
+	json_decref(model);
 }
 
 static int edit(json_t *model, const char *verb, const char *type, const char *args_text,
@@ -286,12 +483,37 @@ static void test_edits(void **state)
 	assert_true(edit(model, "del", "network", "{\"name\": \"blue\"}", &err) < 0);
 	assert_int_equal(err.code, XV_ERR_BUSY);
 	assert_string_equal(err.text, "is used by port vm1");
+	assert_true(edit(model, "del", "policy", "{\"name\": \"web\"}", &err) < 0);
+	assert_string_equal(err.text, "is used by port vm1");
 	assert_true(edit(model, "del", "port", "{\"name\": \"1\"}", &err) < 0);
 	assert_string_equal(err.text, "is used by wire w");
 	assert_true(edit(model, "del", "worker", "{\"name\": \"w0\"}", &err) < 0);
 	assert_string_equal(err.text, "is the last one");
 	assert_int_equal(edit(model, "del", "port", "{\"name\": \"x\"}", &err), 0);
 	assert_null(xv_model_get(model, "port", "x"));
+
+	/* A policy: rules are replaced as a whole, and stay if they are not given. */
+	assert_int_equal(
+		edit(model, "set", "policy", "{\"name\": \"web\", \"default\": \"allow\"}", &err),
+		0);
+	assert_int_equal(
+		json_array_size(json_object_get(xv_model_get(model, "policy", "web"), "rules")), 2);
+	assert_int_equal(edit(model, "set", "policy",
+			      "{\"name\": \"web\", \"rules\": \"[{action: deny, vlan: 3}]\"}",
+			      &err),
+			 0);
+	assert_int_equal(
+		json_array_size(json_object_get(xv_model_get(model, "policy", "web"), "rules")), 1);
+	assert_true(
+		edit(model, "set", "policy",
+		     "{\"name\": \"web\", \"rules\": [{\"action\": \"deny\", \"icmp-type\": 3}]}",
+		     &err) < 0);
+	assert_string_equal(err.object, "policy web");
+	assert_string_equal(err.key, "rule 1: icmp-type");
+	assert_int_equal(edit(model, "set", "policy", "{\"name\": \"web\", \"rules\": null}", &err),
+			 0);
+	assert_int_equal(
+		json_array_size(json_object_get(xv_model_get(model, "policy", "web"), "rules")), 0);
 	json_decref(model);
 }
 
@@ -336,7 +558,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mistakes), cmocka_unit_test(test_example),
 		cmocka_unit_test(test_empty),    cmocka_unit_test(test_normal_form),
-		cmocka_unit_test(test_diff),     cmocka_unit_test(test_edits),
+		cmocka_unit_test(test_diff),     cmocka_unit_test(test_policy_diff),
+		cmocka_unit_test(test_edits),    cmocka_unit_test(test_policy_compile),
 		cmocka_unit_test(test_damaged),
 	};
 
