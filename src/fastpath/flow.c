@@ -28,6 +28,8 @@ _Atomic uint32_t xv_port_decisions[XV_MAX_PORTS];
 int xv_flows_event_fd = -1;
 
 static struct xv_flow *owned[XV_MAX_PORTS]; /* flows by the port that they go with */
+static uint32_t n_owned[XV_MAX_PORTS];
+static uint64_t n_refused;
 static struct xv_flow *dying, **dying_end = &dying;
 static uint32_t *free_slots, n_free_slots, slots_fresh;
 static unsigned int n_flows;
@@ -118,6 +120,7 @@ void xv_flows_fini(void)
 	}
 	dying_end = &dying;
 	memset(owned, 0, sizeof(owned));
+	memset(n_owned, 0, sizeof(n_owned));
 	n_flows = n_free_slots = slots_fresh = 0;
 	if (free_slots != NULL && free_slots != MAP_FAILED)
 		munmap(free_slots, XV_MAX_FLOWS * sizeof(*free_slots));
@@ -227,6 +230,7 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flowp)
 		if (flow->next != NULL)
 			flow->next->prev = flow;
 		owned[flow->owner] = flow;
+		n_owned[flow->owner]++;
 	}
 	n_flows++;
 	*flowp = flow;
@@ -253,6 +257,7 @@ void xv_flow_del(struct xv_flow *flow)
 			owned[flow->owner] = flow->next;
 		if (flow->next != NULL)
 			flow->next->prev = flow->prev;
+		n_owned[flow->owner]--;
 	}
 	n_flows--;
 	/* The sweep that begins after this one has been asked for credits all that it has seen. */
@@ -273,6 +278,11 @@ struct xv_flow *xv_flow_find(const struct xv_flow_key *key, const struct xv_flow
 void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct xv_flow_key *mask)
 {
 	xv_classifier_rule_get(xv_flow_classifier, &flow->rule, (uint64_t *)(void *)key, (uint64_t *)(void *)mask);
+}
+
+uint64_t xv_flows_refused(void)
+{
+	return n_refused;
 }
 
 unsigned int xv_flows_count(void)
@@ -325,6 +335,10 @@ static void install(const struct xv_flow_request *r)
 	/* Decided before what it was decided by changed. */
 	if (atomic_load(&xv_port_decisions[r->owner]) != r->version)
 		return;
+	if (n_owned[r->owner] >= XV_MAX_FLOWS_PER_PORT) {
+		n_refused++;
+		return;
+	}
 	xv_actions_begin(&builder);
 	xv_actions_add(&builder, (enum xv_action_type)r->type, r->arg, NULL, 0);
 	if (xv_actions_finish(&builder, &spec.actions) != 0)

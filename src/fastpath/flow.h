@@ -23,6 +23,8 @@
 #include "table/classifier.h"
 
 #define XV_MAX_FLOWS (1u << 21)
+/* Of those that workers ask for: a guest that makes up flows fills its own share. Beyond it, packets are decided one by one. */
+#define XV_MAX_FLOWS_PER_PORT 131072
 #define XV_FLOW_ORIGIN_LEN 64
 #define XV_FLOW_NO_OWNER UINT16_MAX
 /* recirc_id of packets that a built-in network sends to the port with the id in the low 16 bits. Others are below it. */
@@ -86,6 +88,8 @@ void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct x
 /* control. Exact as of the last sweep. */
 void xv_flow_get_stats(const struct xv_flow *flow, struct xv_flow_stats *stats);
 unsigned int xv_flows_count(void);
+/* Flows that were not made because their port had its share. */
+uint64_t xv_flows_refused(void);
 bool xv_flows_walk(struct xv_cls_cursor *cursor, unsigned int max, void (*fn)(struct xv_flow *flow, void *arg), void *arg);
 
 /* control, xv_port_bind(). What was decided for packets of this port, or to it, no longer holds: all its flows go. */

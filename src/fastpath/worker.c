@@ -19,7 +19,7 @@
 
 #define NAP_MIN_US 50	/* first timer sleep where nothing can wake us ... */
 #define NAP_MAX_US 1000 /* ... doubled up to this */
-#define SWEEP_SETS 512	/* of the cache of fused flows, in a round */
+#define SWEEP_SETS 64	/* of the cache of fused flows, in a round: a few microseconds */
 
 /*
  * Whether to serve a queue now. Chasing a producer packet by packet costs both sides: wait until a
