@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the flow engine costs without rings: dummy ports, one worker, bursts of 32, warm.
+ *
+ *     flow-bench [ROUNDS]
+ *
+ * fused: every packet finds its entry. long way: the same with fused flows switched off, one look-up each. resolve: no
+ * flow matches, the worker decides by a policy of 1,000 rules, every packet a new connection. add, delete: flows a second
+ * from the control thread, alone, and beside a worker thread that forwards. All figures in TSC cycles a packet, the
+ * median of the rounds; receiving and sending of the dummy port are measured on a wire and shown as "wire".
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_mbuf.h>
+
+#include "base/clock.h"
+#include "fastpath/flow.h"
+#include "fastpath/fused.h"
+#include "fastpath/network.h"
+#include "fastpath/policy.h"
+#include "fastpath/worker.h"
+#include "port/dummy.h"
+#include "port/eal.h"
+#include "table/rcu.h"
+
+#define BURST 32
+#define ROUNDS_MAX 101
+#define BATCHES 64 /* bursts of a round */
+
+static struct xv_worker *worker;
+static struct xv_port *ports[2];
+static struct xv_network *network;
+
+static const uint8_t macs[2][6] = {{2, 0, 0, 0, 0, 0xa}, {2, 0, 0, 0, 0, 0xb}};
+
+static void must(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	fprintf(stderr, "flow-bench: %s failed\n", what);
+	exit(1);
+}
+
+/* An IPv4/UDP frame of 64 bytes from port 0's guest to port 1's, or back; n tells connections apart. */
+static struct rte_mbuf *make(unsigned int from, uint32_t n)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(xv_packet_pool());
+	uint8_t *p;
+
+	must(m != NULL, "packet memory");
+	p = rte_pktmbuf_mtod(m, uint8_t *);
+	m->data_len = 60;
+	m->pkt_len = 60;
+	memset(p, 0, 60);
+	memcpy(p, macs[!from], 6);
+	memcpy(p + 6, macs[from], 6);
+	p[12] = 8;
+	p[14] = 0x45;
+	p[17] = 46;
+	p[22] = 64;
+	p[23] = 17;
+	memcpy(p + 26, &(uint32_t){rte_cpu_to_be_32(0x0a000000 + (n >> 14))}, 4);
+	memcpy(p + 30, (const uint8_t[]){10, 1, 0, 2}, 4);
+	memcpy(p + 34, &(uint16_t){rte_cpu_to_be_16((uint16_t)(1024 + (n & 0x3fff)))}, 2);
+	p[37] = 9;
+	p[39] = 26;
+	return m;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Cycles a packet for rounds of packets whose connections are numbered on from `first`, modulo `flows`. */
+static double measure(unsigned int rounds, uint32_t first, uint32_t flows)
+{
+	double cycles[ROUNDS_MAX];
+	uint32_t next = first;
+	unsigned int r, b, i;
+
+	for (r = 0; r < rounds; r++) {
+		uint64_t total = 0;
+
+		for (b = 0; b < BATCHES; b++) {
+			struct rte_mbuf *m;
+			uint64_t begin;
+
+			for (i = 0; i < BURST; i++, next++)
+				must(xv_dummy_put(ports[0], 0, make(0, first + (next - first) * 7919 % flows)) == 0, "put");
+			begin = xv_clock_tsc();
+			(void)xv_worker_run_once(worker);
+			total += xv_clock_tsc() - begin;
+			for (i = 0; (m = xv_dummy_take(ports[1])) != NULL; i++)
+				rte_pktmbuf_free(m);
+			must(i == BURST, "forwarding");
+			(void)xv_flows_poll();
+		}
+		cycles[r % ROUNDS_MAX] = (double)total / (BATCHES * BURST);
+	}
+	rounds = RTE_MIN(rounds, (unsigned int)ROUNDS_MAX); /* more are for warming up */
+	qsort(cycles, rounds, sizeof(cycles[0]), compare);
+	return cycles[rounds / 2];
+}
+
+static void settle(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 100000 && xv_flows_poll(); i++)
+		(void)xv_worker_run_once(worker);
+	(void)xv_rcu_poll();
+}
+
+static void bind(unsigned int port, enum xv_forward forward, const struct xv_policy *policy)
+{
+	struct xv_binding *b = calloc(1, sizeof(*b));
+
+	must(b != NULL, "memory");
+	b->forward = forward;
+	b->network = forward == XV_FORWARD_NETWORK ? network : NULL;
+	b->peer = forward == XV_FORWARD_WIRE ? ports[!port] : NULL;
+	b->egress_policy = policy;
+	xv_port_bind(ports[port], b);
+}
+
+static struct xv_policy *policy_of_1000(void)
+{
+	static struct xv_policy_rule rules[1000];
+	struct xv_policy *policy;
+	unsigned int i;
+
+	for (i = 0; i < 1000; i++) {
+		xv_policy_rule_init(&rules[i]);
+		rules[i].has_proto = true;
+		rules[i].proto = 17;
+		if (i == 999) {
+			rules[i].verdict = XV_POLICY_ALLOW;
+			break;
+		}
+		rules[i].ip_version = 4;
+		rules[i].src.words[3] = rte_cpu_to_be_32(0x0ac80000 + i);
+		rules[i].src_len = 32;
+		rules[i].src_port_min = rules[i].src_port_max = (uint16_t)(1 + i);
+	}
+	must(xv_policy_create("thousand", rules, 1000, XV_POLICY_DENY, &policy) == 0, "policy");
+	return policy;
+}
+
+static struct xv_flow *flow_add(uint32_t n)
+{
+	struct xv_flow_key key = {.in_port = 0, .tp_src = rte_cpu_to_be_16((uint16_t)n)};
+	struct xv_flow_key mask = {.in_port = UINT32_MAX, .recirc_id = UINT32_MAX, .tp_src = UINT16_MAX};
+	struct xv_flow_spec spec = {.key = &key, .mask = &mask, .owner = XV_FLOW_NO_OWNER};
+	struct xv_actions_builder b;
+	struct xv_flow *flow = NULL;
+
+	key.ip_src.words[3] = n;
+	mask.ip_src.words[3] = UINT32_MAX;
+	xv_actions_begin(&b);
+	xv_actions_add(&b, XV_ACT_OUTPUT, 1, NULL, 0);
+	must(xv_actions_finish(&b, &spec.actions) == 0 && xv_flow_add(&spec, &flow) == 0, "adding a flow");
+	return flow;
+}
+
+static void churn(uint32_t n)
+{
+	struct xv_flow **flows = calloc(n, sizeof(*flows));
+	uint64_t begin = xv_clock_tsc(), added;
+	uint32_t i;
+
+	must(flows != NULL, "memory");
+	for (i = 0; i < n; i++)
+		flows[i] = flow_add(i);
+	added = xv_clock_tsc();
+	for (i = 0; i < n; i++)
+		xv_flow_del(flows[i]);
+	printf("%-34s %8.0f a second added, %8.0f deleted\n", "flows", n / ((double)(added - begin) / (double)xv_clock.hz),
+	       n / ((double)(xv_clock_tsc() - added) / (double)xv_clock.hz));
+	settle();
+	free(flows);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int rounds = argc > 1 ? (unsigned int)atoi(argv[1]) : 31, i;
+	struct xv_eal_config config = {.memory_mb = 64};
+	struct xv_queue_ref refs[2];
+	struct xv_policy *policy;
+	double wire, fused;
+	struct rte_mbuf *m;
+
+	if (rounds == 0 || rounds > ROUNDS_MAX) {
+		fprintf(stderr, "flow-bench: rounds: 1..%d\n", ROUNDS_MAX);
+		return 1;
+	}
+	xv_clock_init(0);
+	xv_worker_configure(&(struct xv_worker_settings){.batch = 1});
+	must(xv_eal_init(&config, NULL) == 0 && xv_rcu_init() == 0 && xv_flows_init() == 0, "initialisation");
+	must(xv_worker_create("w0", -1, true, &worker, NULL) == 0 && xv_network_create("net", 300, 64, &network) == 0,
+	     "worker");
+	for (i = 0; i < 2; i++) {
+		struct xv_port_config port = {.kind = XV_PORT_DUMMY, .queues = 1};
+
+		snprintf(port.name, sizeof(port.name), "p%u", i);
+		must(xv_port_create(&port, (uint16_t)i, NULL, &ports[i], NULL) == 0, "port");
+		refs[i] = (struct xv_queue_ref){ports[i], 0};
+	}
+	must(xv_network_set_members(network, ports, 2) == 0 && xv_worker_set_queues(worker, refs, 2) == 0, "network");
+
+	bind(0, XV_FORWARD_WIRE, NULL);
+	bind(1, XV_FORWARD_WIRE, NULL);
+	wire = measure(rounds, 0, 1);
+	printf("%-34s %8.1f cycles a packet\n", "wire (what the dummy ports cost)", wire);
+
+	policy = policy_of_1000();
+	bind(0, XV_FORWARD_NETWORK, policy);
+	bind(1, XV_FORWARD_NETWORK, NULL);
+	must(xv_dummy_put(ports[1], 0, make(1, 0)) == 0, "put");
+	(void)xv_worker_run_once(worker);
+	while ((m = xv_dummy_take(ports[0])) != NULL)
+		rte_pktmbuf_free(m);
+
+	for (i = 1; i <= 100000; i *= 10) {
+		char name[64];
+
+		(void)measure(1 + 4 * i / (BATCHES * BURST), 0, i); /* warm: each flow several times */
+		settle();
+		(void)measure(1 + 2 * i / (BATCHES * BURST), 0, i);
+		fused = measure(rounds, 0, i);
+		snprintf(name, sizeof(name), "fused, %u flow%s", i, i > 1 ? "s" : "");
+		printf("%-34s %8.1f = wire + %.1f\n", name, fused, fused - wire);
+	}
+	xv_flows_set_fusing(false);
+	printf("%-34s %8.1f\n", "long way, two look-ups", measure(rounds, 0, 1000));
+	xv_flows_set_fusing(true);
+	/* A port whose decisions change all the time: nothing that was decided is ever found again. */
+	{
+		double cycles[ROUNDS_MAX];
+		unsigned int r;
+
+		for (r = 0; r < rounds; r++) {
+			uint64_t begin;
+
+			xv_flows_invalidate_port(ports[0]);
+			xv_flows_invalidate_port(ports[1]);
+			settle();
+			for (i = 0; i < BURST; i++)
+				must(xv_dummy_put(ports[0], 0, make(0, 1000000 + r * BURST + i)) == 0, "put");
+			begin = xv_clock_tsc();
+			(void)xv_worker_run_once(worker);
+			cycles[r] = (double)(xv_clock_tsc() - begin) / BURST;
+			while ((m = xv_dummy_take(ports[1])) != NULL)
+				rte_pktmbuf_free(m);
+		}
+		qsort(cycles, rounds, sizeof(cycles[0]), compare);
+		printf("%-34s %8.1f\n", "resolve, 1,000 rules, both passes", cycles[rounds / 2]);
+	}
+	churn(100000);
+	return 0;
+}
