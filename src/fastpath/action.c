@@ -200,6 +200,17 @@ static bool touches(const struct xv_action_set *set, size_t offset, size_t bytes
 	return false;
 }
 
+/* A value has bits that its mask does not name. */
+static bool sets_unmasked(const struct xv_action_set *set)
+{
+	uint32_t i;
+
+	for (i = 0; i < set->n; i++)
+		if ((set->words[i].value & ~set->words[i].mask) != 0)
+			return true;
+	return false;
+}
+
 #define TOUCHES(set, field) \
 	touches(set, offsetof(struct xv_flow_key, field), sizeof(((struct xv_flow_key *)0)->field))
 
@@ -290,7 +301,7 @@ static int check_program(const uint64_t *program, uint32_t bytes, struct known k
 
 			if (data < sizeof(*set) || set->first >= XV_FLOW_WORDS || set->n == 0 ||
 			    set->n > XV_FLOW_WORDS - set->first ||
-			    data != sizeof(*set) + set->n * sizeof(set->words[0]))
+			    data != sizeof(*set) + set->n * sizeof(set->words[0]) || sets_unmasked(set))
 				why = "set is malformed";
 			else
 				why = set_refused(set, &k);
@@ -406,6 +417,8 @@ static int check_program(const uint64_t *program, uint32_t bytes, struct known k
 				why = "trunc leaves less than an Ethernet header";
 			break;
 		case XV_ACT_PUNT:
+			why = "punt: there is no slow path that listens";
+			break;
 		case XV_ACT_HASH:
 		case XV_ACT_METER:
 			break;

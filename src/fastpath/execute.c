@@ -91,7 +91,8 @@ static void record_step(struct walk *k, struct xv_flow *flow, const struct xv_ac
 		r->on = false;
 		return;
 	}
-	r->steps[r->n++] = (struct xv_fused_step){flow, actions};
+	r->steps[r->n++] = (struct xv_fused_step){
+		flow, actions, (int16_t)((int32_t)rte_pktmbuf_pkt_len(k->m) - (int32_t)r->pkt_len)};
 }
 
 /* Before the packet leaves: its headers are as all later ones shall leave. */
@@ -343,8 +344,10 @@ void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, rte_
 		return;
 	}
 	w->segments[0] = m;
-	/* Segments first, each then gets its own outer headers. */
-	if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0 && xv_packet_offload(m)->gso_type != XV_GSO_NONE)) {
+	/* Segments first, each then gets its own outer headers. Devices are asked for checksums of outermost headers only, so for
+	 * them the inner ones are finished as well. */
+	if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0 &&
+		     (out->ops->kind == XV_PORT_ETHDEV || xv_packet_offload(m)->gso_type != XV_GSO_NONE))) {
 		n = xv_offload_finish(m, 0, xv_packet_pool(), w->segments, XV_GSO_MAX_SEGMENTS);
 		if (n < 0) {
 			xv_packet_drop(w, m, n == -ENOBUFS ? XV_DROP_NO_BUFFER : XV_DROP_OFFLOAD);
@@ -539,9 +542,12 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			forward(k);
 			return;
 		case XV_ACT_PUNT: /* refused by xv_actions_check(): nobody listens */
+			stop_recording(k);
+			drop(k, XV_DROP_ACTION);
+			return;
 		case XV_ACT_DROP:
 			record_end(k, (uint16_t)a->arg, XV_FUSED_DROP);
-			drop(k, a->type == XV_ACT_DROP ? (enum xv_drop)a->arg : XV_DROP_ACTION);
+			drop(k, (enum xv_drop)a->arg);
 			return;
 		case XV_ACT_MAX:
 			return;

@@ -15,6 +15,11 @@
 bool xv_fused_use_avx512;
 unsigned int xv_fused_entries = XV_FUSED_ENTRIES;
 
+static inline uint64_t number(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 /* ---- Shapes ---- */
 
 /*
@@ -67,7 +72,18 @@ static inline uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, const struct rte_mbuf *m,
+/* A checksum that is to be finished is that of the transport header. Anything else that a guest may ask for is not said by the
+ * bytes that are compared, and a rewrite could not follow it. */
+static inline bool request_is_plain(struct rte_mbuf *m, uint32_t l4, uint32_t shape)
+{
+	const struct xv_offload *request = xv_packet_offload(m);
+	uint32_t offset = (shape & SHAPE_TCP) ? 16 : (shape & SHAPE_ICMP) ? 2 : 6;
+
+	return (request->flags & XV_OFFLOAD_CSUM) == 0 ||
+	       (request->csum_start == l4 && request->csum_offset == offset);
+}
+
+static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *m,
 			    struct xv_fused_place *place)
 {
 	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *), *ip;
@@ -123,6 +139,8 @@ static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, cons
 		if (unlikely(l4_len < 20 || l4 + l4_len > end || l4 + l4_len > len))
 			return;
 	}
+	if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0 && !request_is_plain(m, l4, shape)))
+		return;
 	rest |= (uint64_t)load32(data + l4) << 32;
 	/* The upper half is the tag of a way, which is never 0. */
 	place->hash = mix(addresses ^ fused->secret[0], rest ^ fused->secret[1] ^ shape) | UINT64_C(1) << 63;
@@ -185,6 +203,13 @@ bool xv_fused_guard(const struct xv_fused_place *place, const uint64_t *mask_wor
 
 /* ---- Look-up ---- */
 
+static inline struct set *set_of(const struct xv_fused *fused, uint64_t hash)
+{
+	uint32_t i = (uint32_t)(hash >> 32) & fused->mask_hi;
+
+	return &fused->sets[i < fused->n_sets ? i : i & fused->mask_lo];
+}
+
 /* Bytes of 0xff where an 8-bit mask has bits. */
 static inline uint64_t spread(uint8_t bits)
 {
@@ -235,10 +260,10 @@ static inline struct xv_fused_entry *entry_of(const struct xv_fused *fused, uint
                                                                                                                 \
 		for (i = 0; i < n; i++) {                                                                       \
 			shape_of(fused, in_port, pkts[i], &places[i]);                                          \
-			rte_prefetch0(&fused->sets[places[i].hash & fused->set_mask]);                          \
+			rte_prefetch0(set_of(fused, places[i].hash));                                           \
 		}                                                                                               \
 		for (i = 0; i < n; i++) {                                                                       \
-			const struct set *set = &fused->sets[places[i].hash & fused->set_mask];                 \
+			const struct set *set = set_of(fused, places[i].hash);                                  \
                                                                                                                 \
 			found[i] = (uint8_t)(places[i].where == 0 ? 0 : ways_with_tag(set, places[i].hash));     \
 			if (likely(found[i] != 0)) {                                                            \
@@ -250,7 +275,7 @@ static inline struct xv_fused_entry *entry_of(const struct xv_fused *fused, uint
 			}                                                                                       \
 		}                                                                                               \
 		for (i = 0; i < n; i++) {                                                                       \
-			const struct set *set = &fused->sets[places[i].hash & fused->set_mask];                 \
+			const struct set *set = set_of(fused, places[i].hash);                                  \
 			const uint8_t *data = rte_pktmbuf_mtod(pkts[i], const uint8_t *);                       \
 			unsigned int ways = found[i];                                                           \
                                                                                                                 \
@@ -265,8 +290,8 @@ static inline struct xv_fused_entry *entry_of(const struct xv_fused *fused, uint
 				}                                                                               \
 			}                                                                                       \
 		}                                                                                               \
-		fused->stats.hits += hits;                                                                      \
-		fused->stats.misses += (uint64_t)(n - hits);                                                    \
+		count(&fused->stats.hits, hits);                                                                \
+		count(&fused->stats.misses, (uint64_t)(n - hits));                                              \
 	}
 
 LOOKUP_BURST(lookup_plain, ways_plain, entry_matches_plain)
@@ -274,8 +299,6 @@ LOOKUP_BURST(lookup_plain, ways_plain, entry_matches_plain)
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw")
 static inline __attribute__((target("avx512f,avx512bw"))) bool entry_matches_avx512(const struct xv_fused_entry *e,
 										     const uint8_t *data)
 {
@@ -286,7 +309,6 @@ static inline __attribute__((target("avx512f,avx512bw"))) unsigned int ways_avx5
 	return _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(_mm512_load_si512(set), 32), _mm512_set1_epi64((int64_t)(hash >> 32)));
 }
 __attribute__((target("avx512f,avx512bw"))) LOOKUP_BURST(lookup_avx512, ways_avx512, entry_matches_avx512)
-#pragma GCC pop_options
 #endif
 
 void xv_fused_lookup_burst(struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *const *pkts, uint16_t n,
@@ -306,19 +328,22 @@ void xv_fused_lookup_burst(struct xv_fused *fused, uint32_t in_port, struct rte_
 static struct xv_trail *trail_get(struct xv_fused *fused, const struct xv_fused_step *steps, unsigned int n)
 {
 	struct xv_flow *flows[XV_TRAIL_MAX];
+	int16_t grown[XV_TRAIL_MAX];
 	uint64_t hash = n;
 	struct xv_trail **bucket, *trail;
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
 		flows[i] = steps[i].flow;
+		grown[i] = steps[i].grown;
 		hash = mix(hash ^ (uintptr_t)flows[i], fused->secret[0]);
 	}
 	bucket = &fused->trail_buckets[hash % TRAIL_BUCKETS];
 	for (trail = *bucket; trail != NULL; trail = trail->next)
 		if (trail->hash == hash && trail->n == n &&
 		    atomic_load_explicit(&trail->valid, memory_order_acquire) &&
-		    memcmp(trail->flows, flows, n * sizeof(flows[0])) == 0)
+		    memcmp(trail->flows, flows, n * sizeof(flows[0])) == 0 &&
+		    memcmp(trail->grown, grown, n * sizeof(grown[0])) == 0)
 			return trail;
 	trail = fused->free_trails;
 	if (trail != NULL)
@@ -331,6 +356,7 @@ static struct xv_trail *trail_get(struct xv_fused *fused, const struct xv_fused_
 	trail->entries = 0;
 	trail->hash = hash;
 	memcpy(trail->flows, flows, n * sizeof(flows[0]));
+	memcpy(trail->grown, grown, n * sizeof(grown[0]));
 	if (!xv_trail_link_flows(trail, steps)) {
 		trail->next = fused->free_trails;
 		fused->free_trails = trail;
@@ -338,7 +364,7 @@ static struct xv_trail *trail_get(struct xv_fused *fused, const struct xv_fused_
 	}
 	trail->next = *bucket;
 	*bucket = trail;
-	fused->stats.trails++;
+	count(&fused->stats.trails, 1);
 	return trail;
 }
 
@@ -354,7 +380,7 @@ static void trail_put(struct xv_fused *fused, struct xv_trail *trail)
 	*at = trail->next;
 	trail->next = fused->free_trails;
 	fused->free_trails = trail;
-	fused->stats.trails--;
+	count(&fused->stats.trails, (uint64_t)-1);
 }
 
 /* ---- Entries ---- */
@@ -362,17 +388,18 @@ static void trail_put(struct xv_fused *fused, struct xv_trail *trail)
 static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
 {
 	const struct xv_trail *trail = e->trail;
-	uint64_t now = xv_clock_cycles() >> XV_FLOW_TICK_SHIFT, used;
+	uint64_t now, used;
 	unsigned int i;
 
 	if (e->packets == 0)
 		return;
+	now = xv_clock_cycles() >> XV_FLOW_TICK_SHIFT;
 	used = now - (uint32_t)((uint32_t)now - e->used);
 	for (i = 0; i < trail->n; i++) {
 		struct xv_flow_count *c = &fused->counts[trail->flows[i]->slot];
 
 		count(&c->packets, e->packets);
-		count(&c->bytes, e->bytes);
+		count(&c->bytes, e->bytes + (uint64_t)((int64_t)trail->grown[i] * e->packets));
 		if (used > atomic_load_explicit(&c->used, memory_order_relaxed))
 			atomic_store_explicit(&c->used, used, memory_order_relaxed);
 	}
@@ -392,14 +419,14 @@ static void entry_free(struct xv_fused *fused, uint64_t *way)
 	trail_put(fused, e->trail);
 	fused->free_entries[fused->n_free++] = (uint32_t)*way - 1;
 	*way = 0;
-	fused->stats.entries--;
+	count(&fused->stats.entries, (uint64_t)-1);
 }
 
 /* The way that a new entry takes: the same packet's, a free one, one on a dead trail, or the one that was used least lately. */
 static uint64_t *way_for(struct xv_fused *fused, const struct xv_fused_place *place, const uint8_t *value,
 			 uint64_t bits)
 {
-	struct set *set = &fused->sets[place->hash & fused->set_mask];
+	struct set *set = set_of(fused, place->hash);
 	uint32_t now = (uint32_t)(xv_clock_cycles() >> XV_FLOW_TICK_SHIFT);
 	uint64_t *best = NULL;
 	uint64_t best_age = 0;
@@ -427,6 +454,72 @@ static uint64_t *way_for(struct xv_fused *fused, const struct xv_fused_place *pl
 	return best;
 }
 
+#define ROOM_SETS 16 /* that are looked at for an entry to throw out */
+
+/* One set more: it gets those of another one's entries whose hash says so. */
+static void grow(struct xv_fused *fused)
+{
+	struct set *from = &fused->sets[fused->n_sets & fused->mask_lo], *to = &fused->sets[fused->n_sets];
+	unsigned int i;
+
+	if (fused->n_sets == fused->max_sets)
+		return;
+	for (i = 0; i < WAYS; i++) {
+		if (from->ways[i] != 0 && ((uint32_t)(from->ways[i] >> 32) & fused->mask_hi) == fused->n_sets) {
+			to->ways[i] = from->ways[i];
+			from->ways[i] = 0;
+		}
+	}
+	if (++fused->n_sets > fused->mask_hi) {
+		fused->mask_lo = fused->mask_hi;
+		fused->mask_hi = 2 * fused->mask_hi + 1;
+	}
+}
+
+/* All entries (or edits) are in use: of those in the next few sets the one that was used least lately goes, or one on a dead
+ * trail. Else connections that are long over would keep new ones out. */
+static void make_room(struct xv_fused *fused, bool edit)
+{
+	uint32_t now = (uint32_t)(xv_clock_cycles() >> XV_FLOW_TICK_SHIFT), age, best_age = 0;
+	uint64_t *best = NULL;
+	unsigned int i, n;
+
+	for (n = 0; n < ROOM_SETS; n++) {
+		struct set *set = &fused->sets[fused->room_at++ % fused->n_sets];
+
+		for (i = 0; i < WAYS; i++) {
+			const struct xv_fused_entry *e;
+
+			if (set->ways[i] == 0)
+				continue;
+			e = entry_of(fused, set->ways[i]);
+			if (edit && e->edit == 0)
+				continue;
+			age = now - e->used;
+			if (!atomic_load_explicit(&e->trail->valid, memory_order_relaxed))
+				age = UINT32_MAX;
+			if (best == NULL || age > best_age) {
+				best = &set->ways[i];
+				best_age = age;
+			}
+		}
+	}
+	if (best != NULL) {
+		entry_free(fused, best);
+		count(&fused->stats.evicted, 1);
+	}
+}
+
+static bool is_full(const struct xv_fused *fused)
+{
+	return fused->n_free == 0 && fused->entries_fresh == fused->n_entries;
+}
+
+static bool edits_are_full(const struct xv_fused *fused)
+{
+	return fused->n_free_edits == 0 && fused->edits_fresh == EDITS;
+}
+
 struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_fused_place *place,
 				       const uint8_t first[XV_FUSED_BYTES], uint64_t bits,
 				       const struct xv_fused_step *steps, unsigned int n,
@@ -442,13 +535,18 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 		return NULL;
 	for (i = 0; i < XV_FUSED_BYTES; i++)
 		value[i] = (bits >> i & 1) != 0 ? first[i] : 0;
+	if (number(&fused->stats.entries) > (uint64_t)fused->n_sets * ENTRIES_PER_SET)
+		grow(fused);
 	way = way_for(fused, place, value, bits);
 	if (*way != 0) {
 		entry_free(fused, way);
-		fused->stats.evicted++;
+		count(&fused->stats.evicted, 1);
 	}
-	if ((fused->n_free == 0 && fused->entries_fresh == fused->n_entries) ||
-	    (edit != NULL && fused->n_free_edits == 0 && fused->edits_fresh == EDITS))
+	if (is_full(fused))
+		make_room(fused, false);
+	if (edit != NULL && edits_are_full(fused))
+		make_room(fused, true);
+	if (is_full(fused) || (edit != NULL && edits_are_full(fused)))
 		return NULL;
 	trail = trail_get(fused, steps, n);
 	if (trail == NULL)
@@ -475,18 +573,24 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 		fused->edits[e->edit - 1] = *edit;
 	}
 	*way = (place->hash & ~(uint64_t)UINT32_MAX) | (i + 1);
-	fused->stats.entries++;
-	fused->stats.inserted++;
+	count(&fused->stats.entries, 1);
+	count(&fused->stats.inserted, 1);
 	return e;
 }
+
+#define SWEEP_AHEAD 4 /* sets */
 
 bool xv_fused_sweep(struct xv_fused *fused, unsigned int n)
 {
 	unsigned int i;
 
-	for (; n > 0 && fused->sweep_at <= fused->set_mask; n--, fused->sweep_at++) {
+	for (; n > 0 && fused->sweep_at < fused->n_sets; n--, fused->sweep_at++) {
 		struct set *set = &fused->sets[fused->sweep_at];
 
+		if (fused->sweep_at + SWEEP_AHEAD < fused->n_sets)
+			for (i = 0; i < WAYS; i++)
+				if (set[SWEEP_AHEAD].ways[i] != 0)
+					rte_prefetch0(&entry_of(fused, set[SWEEP_AHEAD].ways[i])->mask);
 		for (i = 0; i < WAYS; i++) {
 			if (set->ways[i] == 0)
 				continue;
@@ -497,7 +601,7 @@ bool xv_fused_sweep(struct xv_fused *fused, unsigned int n)
 				entry_free(fused, &set->ways[i]);
 		}
 	}
-	if (fused->sweep_at <= fused->set_mask)
+	if (fused->sweep_at < fused->n_sets)
 		return false;
 	fused->sweep_at = 0;
 	return true;
@@ -508,7 +612,7 @@ void xv_fused_flush(struct xv_fused *fused)
 	uint32_t s;
 	unsigned int i;
 
-	for (s = 0; s <= fused->set_mask; s++)
+	for (s = 0; s < fused->n_sets; s++)
 		for (i = 0; i < WAYS; i++)
 			if (fused->sets[s].ways[i] != 0)
 				entry_free(fused, &fused->sets[s].ways[i]);
@@ -516,17 +620,24 @@ void xv_fused_flush(struct xv_fused *fused)
 
 bool xv_fused_is_empty(const struct xv_fused *fused)
 {
-	return fused->stats.entries == 0;
+	return number(&fused->stats.entries) == 0;
 }
 
 uint64_t xv_fused_evicted(const struct xv_fused *fused)
 {
-	return fused->stats.evicted;
+	return number(&fused->stats.evicted);
 }
 
 void xv_fused_get_stats(const struct xv_fused *fused, struct xv_fused_stats *stats)
 {
-	*stats = fused->stats;
+	*stats = (struct xv_fused_stats){
+		.hits = number(&fused->stats.hits),
+		.misses = number(&fused->stats.misses),
+		.inserted = number(&fused->stats.inserted),
+		.evicted = number(&fused->stats.evicted),
+		.entries = (uint32_t)number(&fused->stats.entries),
+		.trails = (uint32_t)number(&fused->stats.trails),
+	};
 }
 
 /* ---- Edits ---- */

@@ -56,6 +56,7 @@ struct xv_trail {
 	uint64_t hash;
 	struct xv_trail *next; /* with the same hash, or in the free list */
 	struct xv_flow *flows[XV_TRAIL_MAX];
+	int16_t grown[XV_TRAIL_MAX]; /* bytes that a packet had more, when this flow saw it, than as it came in */
 	struct xv_trail_link links[XV_TRAIL_MAX]; /* under the trail lock */
 };
 
@@ -126,6 +127,7 @@ bool xv_fused_guard(const struct xv_fused_place *place, const uint64_t *mask_wor
 struct xv_fused_step {
 	struct xv_flow *flow;
 	const struct xv_actions *actions; /* those that were carried out */
+	int16_t grown; /* bytes that the packet has more by now (tags) */
 };
 struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_fused_place *place,
 				       const uint8_t first[XV_FUSED_BYTES], uint64_t bits,
@@ -155,6 +157,7 @@ struct xv_fused_stats {
 	uint64_t hits, misses, inserted, evicted;
 	uint32_t entries, trails;
 };
+/* Any thread while the worker lives. */
 void xv_fused_get_stats(const struct xv_fused *fused, struct xv_fused_stats *stats);
 
 /* control. No entry with this flow is used for packets from now on, and none is made. */

@@ -31,7 +31,7 @@ static void fused_free(struct xv_fused *fused)
 {
 	size_t n = fused->n_entries;
 
-	lazy_free(fused->sets, n / WAYS * sizeof(struct set));
+	lazy_free(fused->sets, n / 2 * sizeof(struct set));
 	lazy_free(fused->entries, n * sizeof(struct xv_fused_entry));
 	lazy_free(fused->free_entries, n * sizeof(uint32_t));
 	lazy_free(fused->trails, TRAILS * sizeof(struct xv_trail));
@@ -48,11 +48,14 @@ int xv_fused_create(unsigned int entries, struct xv_flow_count *counts, struct x
 	if (fused == NULL)
 		return -ENOMEM;
 	fused->n_entries = entries;
-	fused->set_mask = entries / WAYS - 1;
+	fused->n_sets = RTE_MIN((uint32_t)SETS_MIN, entries / 2);
+	fused->mask_lo = fused->n_sets - 1;
+	fused->mask_hi = 2 * fused->n_sets - 1;
+	fused->max_sets = entries / 2;
 	fused->counts = counts;
 	fused->secret[0] = rte_rand() | 1;
 	fused->secret[1] = rte_rand() | 1;
-	fused->sets = lazy_alloc(entries / WAYS * sizeof(struct set), false);
+	fused->sets = lazy_alloc(entries / 2 * sizeof(struct set), true);
 	fused->entries = lazy_alloc(entries * sizeof(struct xv_fused_entry), true);
 	fused->free_entries = lazy_alloc(entries * sizeof(uint32_t), false);
 	fused->trails = lazy_alloc(TRAILS * sizeof(struct xv_trail), false);

@@ -14,13 +14,26 @@ struct set {
 	_Alignas(64) uint64_t ways[WAYS];
 };
 
+/*
+ * Sets are found by linear hashing: their number grows one by one with the entries, so that few flows touch little
+ * memory, and none of the growing takes long. Sets from n_sets - (mask_lo + 1) on have not been split at this level.
+ */
+#define SETS_MIN 64
+#define ENTRIES_PER_SET 5 / 2 /* on average, at most: 8 ways then overflow in about one set of 1,000 */
+
+/* One writer, the worker; read by the control thread at any time. */
+struct counters {
+	_Atomic uint64_t hits, misses, inserted, evicted, entries, trails;
+};
+
 struct xv_fused {
 	struct set *sets;
 	struct xv_fused_entry *entries;
 	uint32_t *free_entries, n_free;
 	uint32_t entries_fresh; /* those from here on were never used */
-	uint32_t set_mask, n_entries;
-	uint32_t sweep_at;
+	uint32_t n_sets, mask_lo, mask_hi, max_sets;
+	uint32_t n_entries;
+	uint32_t sweep_at, room_at; /* sets: where the next sweep, the next search for an entry to throw out goes on */
 	uint64_t secret[2];
 	struct xv_flow_count *counts;
 	struct xv_trail *trails, *free_trails;
@@ -28,5 +41,5 @@ struct xv_fused {
 	uint32_t trails_fresh;
 	struct xv_fused_edit *edits;
 	uint32_t *free_edits, n_free_edits, edits_fresh;
-	struct xv_fused_stats stats;
+	struct counters stats;
 };

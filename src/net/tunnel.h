@@ -93,7 +93,7 @@ struct xv_encap {
 	uint8_t patch;		   /* GRE sequence number, NVGRE flow id: where, from the GRE header */
 	uint8_t tos, tos_mask;	   /* outer TOS: tos | inner & tos_mask */
 	uint8_t ttl;
-	_Alignas(64) uint8_t bytes[(XV_ENCAP_MAX + XV_ENCAP_BLOCK - 1) / XV_ENCAP_BLOCK * XV_ENCAP_BLOCK];
+	uint8_t bytes[(XV_ENCAP_MAX + XV_ENCAP_BLOCK - 1) / XV_ENCAP_BLOCK * XV_ENCAP_BLOCK];
 };
 
 /* What the outer headers take from this packet. */
