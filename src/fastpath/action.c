@@ -379,7 +379,7 @@ static int check_program(const uint64_t *program, uint32_t bytes, struct known k
 		case XV_ACT_TUNNEL_PUSH: {
 			const struct xv_encap *encap = (const struct xv_encap *)(const void *)a->data;
 
-			if (data != sizeof(*encap) || encap->len == 0 || encap->len > XV_ENCAP_MAX)
+			if (data != round_up(sizeof(*encap)) || encap->len == 0 || encap->len > XV_ENCAP_MAX)
 				why = "tunnel_push is malformed";
 			k = (struct known){.ethernet = true};
 			break;

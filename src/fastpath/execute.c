@@ -24,7 +24,7 @@
 #include "net/push_pop.h"
 #include "port/eal.h"
 
-#define PASSES_MAX 64 /* look-ups of one packet: a loop in somebody's flows ends here */
+#define PASSES_MAX 64 /* look-ups of one packet and all its copies: a loop in somebody's flows ends here */
 
 struct recording {
 	bool on;
@@ -52,7 +52,7 @@ struct walk {
 	struct rte_mbuf *m;		  /* NULL: it has left */
 	struct xv_flow_key key;
 	struct xv_flow_layout layout;
-	unsigned int passes;
+	unsigned int *passes;	     /* of the packet that came in, with all its copies */
 	uint32_t trunc;		     /* bytes that the next output sends; 0 = all */
 	bool recirculated;
 	struct recording *recording; /* NULL in copies */
@@ -606,7 +606,7 @@ static void walk_on(struct walk *k)
 		struct xv_flow *flow = xv_flow_lookup(k->w, &k->key);
 
 		k->recirculated = false;
-		if (++k->passes > PASSES_MAX) {
+		if (++*k->passes > PASSES_MAX) {
 			stop_recording(k);
 			drop(k, XV_DROP_DEPTH);
 		} else if (likely(flow != NULL)) {
@@ -621,7 +621,8 @@ void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_bi
 		     const struct xv_fused_place *place)
 {
 	struct recording recording;
-	struct walk k = {.w = w, .in = in, .binding = binding, .m = m};
+	unsigned int passes = 0;
+	struct walk k = {.w = w, .in = in, .binding = binding, .m = m, .passes = &passes};
 
 	k.key.in_port = in->id;
 	if (!extract(&k)) {

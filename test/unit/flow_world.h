@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random worlds for the flow engine: flows, their programs, traffic and changes of flows, all from a seed; the same packets go
+ * through the engine and through the reference (flow_reference.h), and everything that comes out is compared. One thread;
+ * workers are manual, the clock is stopped.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct flow_world_config {
+	uint64_t seed;
+	uint32_t packets;	/* about so many */
+	unsigned int workers;	/* 1 or 2 */
+	unsigned int entries;	/* of the cache of fused flows: a power of two, at least 64 */
+	bool fusing, avx512;
+};
+
+struct flow_world_stats {
+	uint64_t packets, hits, inserted, evicted, outputs, drops, flows, changes, refused;
+};
+
+/* Once: EAL, ports. 0 or -errno. */
+int flow_world_init(void);
+/* One world. False, with what differs and how to see it again on stderr. Adds to stats. */
+bool flow_world_run(const struct flow_world_config *config, struct flow_world_stats *stats);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The flow engine against the reference interpreter, in random worlds (flow_world.h): fused flows on and off, both look-ups, a
+ * cache that is ever too small, one worker and two. flow_differential runs the same for longer.
+ */
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <rte_cpuflags.h>
+
+#include "flow_world.h"
+
+#define PACKETS 15000 /* of one world */
+#define SEEDS	9
+
+static int setup(void **state)
+{
+	(void)state;
+	return flow_world_init();
+}
+
+static void worlds(const struct flow_world_config *how, struct flow_world_stats *stats)
+{
+	uint64_t seed;
+
+	*stats = (struct flow_world_stats){0};
+	for (seed = 1; seed <= SEEDS; seed++) {
+		struct flow_world_config config = *how;
+
+		config.seed = seed;
+		config.packets = PACKETS;
+		assert_true(flow_world_run(&config, stats));
+	}
+	assert_true(stats->packets >= PACKETS * SEEDS);
+	assert_true(stats->outputs > stats->packets / 4);
+	assert_int_equal(stats->refused, 0); /* else what is refused would not be tested */
+	print_message("%llu packets, %llu hits, %llu evicted, %llu flows, %llu changes\n",
+		      (unsigned long long)stats->packets, (unsigned long long)stats->hits,
+		      (unsigned long long)stats->evicted, (unsigned long long)stats->flows,
+		      (unsigned long long)stats->changes);
+}
+
+static void without_fusing(void **state)
+{
+	struct flow_world_stats stats;
+
+	(void)state;
+	worlds(&(struct flow_world_config){.workers = 1, .entries = 4096}, &stats);
+	assert_int_equal(stats.hits, 0);
+}
+
+static void fused(void **state)
+{
+	struct flow_world_stats stats;
+
+	(void)state;
+	worlds(&(struct flow_world_config){.workers = 1, .entries = 4096, .fusing = true}, &stats);
+	assert_true(stats.hits > stats.packets / 10);
+}
+
+static void fused_with_avx512(void **state)
+{
+	struct flow_world_stats stats;
+
+	(void)state;
+#if defined(__x86_64__)
+	if (rte_cpu_get_flag_enabled(RTE_CPUFLAG_AVX512BW) != 1)
+		skip();
+#else
+	skip();
+#endif
+	worlds(&(struct flow_world_config){.workers = 1, .entries = 4096, .fusing = true, .avx512 = true}, &stats);
+	assert_true(stats.hits > stats.packets / 10);
+}
+
+static void with_a_small_cache(void **state)
+{
+	struct flow_world_stats stats;
+
+	(void)state;
+	worlds(&(struct flow_world_config){.workers = 1, .entries = 64, .fusing = true}, &stats);
+	assert_true(stats.hits > stats.packets / 20);
+	assert_true(stats.evicted > stats.packets / 20);
+}
+
+static void with_two_workers(void **state)
+{
+	struct flow_world_stats stats;
+
+	(void)state;
+	worlds(&(struct flow_world_config){.workers = 2, .entries = 1024, .fusing = true}, &stats);
+	assert_true(stats.hits > stats.packets / 10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_fusing),
+		cmocka_unit_test(fused),
+		cmocka_unit_test(fused_with_avx512),
+		cmocka_unit_test(with_a_small_cache),
+		cmocka_unit_test(with_two_workers),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
