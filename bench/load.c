@@ -323,8 +323,6 @@ static void eal_start(const struct load *l, char *name)
 	argv[argc++] = name;
 	argv[argc++] = strdup("--lcores");
 	argv[argc++] = cores;
-	argv[argc++] = strdup("-m");
-	argv[argc++] = mem;
 	argv[argc++] = strdup("--no-pci");
 	argv[argc++] = strdup("--no-telemetry");
 	/* the vectorized driver for packed rings needs to be asked twice */
@@ -342,6 +340,9 @@ static void eal_start(const struct load *l, char *name)
 		argv[argc++] = strdup("--no-huge");
 		argv[argc++] = strdup("--no-shconf");
 	}
+	/* Last: EAL writes its name over this one, and a copy would be lost. */
+	argv[argc++] = strdup("-m");
+	argv[argc++] = mem;
 	if (rte_eal_init(argc, argv) < 0)
 		die("EAL: %s", rte_strerror(rte_errno));
 }
