@@ -282,7 +282,7 @@ class Xvio(System):
         if case.rules:
             lines += ["policies:", "  - name: rules", "    default: deny", "    rules:"]
             lines += ["      - {action: deny, protocol: udp, "
-                      f"destination: {address}/32, destination-port: {port}}}"
+                      f"destination: {address}/32, destination_port: {port}}}"
                       for address, port in deny_rules(case)]
             lines += ["      - {action: allow, protocol: udp}"]
         lines += ["ports:"]
@@ -292,7 +292,7 @@ class Xvio(System):
             if case.topology == "l2":
                 lines += ["    network: n0"]
             if case.rules:
-                lines += ["    egress-policy: rules"]
+                lines += ["    egress_policy: rules"]
         if case.topology == "wire":
             lines += ["wires:"]
             for i in range(0, case.ports, 2):

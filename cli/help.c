@@ -22,6 +22,9 @@ const char *help_usage(const struct xv_method *method, char *buf, size_t size)
 		[XV_ARGS_NETWORK] = " [network=NAME]",
 		[XV_ARGS_PORT] = " [port=NAME]",
 		[XV_ARGS_LOG] = " level=LEVEL",
+		[XV_ARGS_FLOWS] = " [port=NAME] [network=NAME] [address=ADDRESS] [limit=N]",
+		[XV_ARGS_WATCH] = " [port=NAME] [reason=REASON] [count=N]",
+		[XV_ARGS_TRACE] = " port=NAME KEY=VALUE...",
 	};
 	const char *args = arguments[method->args];
 
@@ -41,9 +44,12 @@ static bool is_about(const char *command, const char *subject)
 
 static void print_keys(FILE *f, const char *name, const char *help, const struct xv_key *keys)
 {
-	char values[200];
+	char values[500];
 
-	fprintf(f, "\nKeys of a %s (%s):\n", name, help);
+	if (help != NULL)
+		fprintf(f, "\nKeys of a %s (%s):\n", name, help);
+	else
+		fprintf(f, "\nKeys of `xvioctl %s`:\n", name);
 	for (const struct xv_key *key = keys; key->name != NULL; key++) {
 		fprintf(f, "  %-16s %s\n", key->name, key->help);
 		fprintf(f, "  %-16s   %s", "", xv_key_describe(key, values, sizeof(values)));
@@ -85,6 +91,13 @@ int help_print(FILE *f, const char *subject)
 	}
 	if (object != NULL)
 		print_keys(f, object->name, object->help, object->keys);
+	for (unsigned int i = 0; i < XV_METHOD_MAX && subject != NULL; i++) {
+		const struct xv_method *method = &xv_methods[i];
+
+		if (is_about(method->command, subject) &&
+		    (method->args == XV_ARGS_FLOWS || method->args == XV_ARGS_WATCH || method->args == XV_ARGS_TRACE))
+			print_keys(f, method->command, NULL, xv_method_keys(method));
+	}
 	if (subject == NULL)
 		fprintf(f, "\n`xvioctl help port` explains the keys of a port, and so on. See "
 			   "xvioctl(1).\n");

@@ -14,7 +14,7 @@ enum format {
 	FORMAT_SECONDS,
 	FORMAT_SIZE,  /* number of elements */
 	FORMAT_SUM,   /* of an object's members */
-	FORMAT_BOUND, /* a port's network or wire */
+	FORMAT_BOUND, /* a port's network, wire or VTEP */
 	FORMAT_TIME,  /* milliseconds since the epoch */
 };
 
@@ -47,6 +47,23 @@ static const struct {
 	  {"DEFAULT", "default", FORMAT_TEXT},
 	  {"RULES", "rules", FORMAT_SIZE},
 	  {"PORTS", "ports", FORMAT_TEXT}}},
+	{"vtep",
+	 {{"NAME", "name", FORMAT_TEXT},
+	  {"PORT", "port", FORMAT_TEXT},
+	  {"ADDRESS", "address", FORMAT_TEXT},
+	  {"GATEWAY", "gateway", FORMAT_TEXT},
+	  {"MAC", "mac", FORMAT_TEXT},
+	  {"NETWORKS", "networks", FORMAT_TEXT}}},
+	{"tunnel",
+	 {{"NETWORK", "network", FORMAT_TEXT},
+	  {"REMOTE", "remote", FORMAT_TEXT},
+	  {"TYPE", "tunnel", FORMAT_TEXT},
+	  {"VNI", "vni", FORMAT_TEXT},
+	  {"STATE", "state", FORMAT_TEXT},
+	  {"NEXT HOP", "next_hop_mac", FORMAT_TEXT},
+	  {"RX PACKETS", "rx_packets", FORMAT_COUNT},
+	  {"TX PACKETS", "tx_packets", FORMAT_COUNT},
+	  {"DROPS", "drops", FORMAT_SUM}}},
 	{"wire",
 	 {{"NAME", "name", FORMAT_TEXT},
 	  {"STATE", "state", FORMAT_TEXT},
@@ -143,6 +160,7 @@ static void format_bound(const json_t *port, char *buf, size_t size)
 {
 	const char *network = json_string_value(json_object_get(port, "network"));
 	const char *wire = json_string_value(json_object_get(port, "wire"));
+	const char *vtep = json_string_value(json_object_get(port, "vtep"));
 	json_int_t vlan = json_integer_value(json_object_get(port, "vlan"));
 
 	if (network != NULL && vlan != 0)
@@ -151,6 +169,8 @@ static void format_bound(const json_t *port, char *buf, size_t size)
 		snprintf(buf, size, "network %s", network);
 	else if (wire != NULL)
 		snprintf(buf, size, "wire %s", wire);
+	else if (vtep != NULL)
+		snprintf(buf, size, "vtep %s", vtep);
 	else
 		snprintf(buf, size, "-");
 }
@@ -296,7 +316,7 @@ static void print_scalar(const char *key, const json_t *value, int indent)
 	putchar('\n');
 }
 
-/* A line for each rule of a policy: "1: allow, protocol tcp, destination-port 80". */
+/* A line for each rule of a policy: "1: allow, protocol tcp, destination_port 80". */
 static void print_rules(json_t *rules, int indent)
 {
 	json_t *rule, *value;
@@ -411,4 +431,61 @@ void print_host(const json_t *host, const json_t *ports)
 		putchar('\n');
 		print_table("port", ports);
 	}
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *s = json_string_value(json_object_get(object, key));
+
+	return s ? s : "";
+}
+
+static long long number_of(const json_t *object, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(object, key));
+}
+
+void print_flows(const json_t *flows)
+{
+	const json_t *used, *flow;
+	size_t i;
+
+	json_array_foreach (flows, i, flow) {
+		used = json_object_get(flow, "used_s");
+		printf("%s, packets:%lld, bytes:%lld, used:", text_of(flow, "match"), number_of(flow, "packets"),
+		       number_of(flow, "bytes"));
+		if (json_is_number(used))
+			printf("%.3fs", json_number_value(used));
+		else
+			printf("never");
+		printf(", actions:%s", text_of(flow, "actions"));
+		if (text_of(flow, "origin")[0] != '\0')
+			printf(", origin:%s", text_of(flow, "origin"));
+		putchar('\n');
+	}
+}
+
+void print_trace(const json_t *trace)
+{
+	const json_t *stages = json_object_get(trace, "stages"), *stage;
+	int width = (int)strlen("packet");
+	size_t i;
+
+	json_array_foreach (stages, i, stage) {
+		if ((int)strlen(text_of(stage, "stage")) > width)
+			width = (int)strlen(text_of(stage, "stage"));
+	}
+	printf("%-*s  %s, %lld bytes\n", width, "packet", text_of(trace, "packet"), number_of(trace, "bytes"));
+	json_array_foreach (stages, i, stage)
+		printf("%-*s  %s\n", width, text_of(stage, "stage"), text_of(stage, "text"));
+	printf("%-*s  %s\n", width, "result", text_of(trace, "result"));
+}
+
+void print_drop(const json_t *drop)
+{
+	char when[48];
+
+	format_time(json_object_get(drop, "time_ms"), when, sizeof(when));
+	printf("%s  %s  %s (%s)  %lld bytes\n    %s\n    %s\n", when, text_of(drop, "port"), text_of(drop, "reason"),
+	       text_of(drop, "explanation"), number_of(drop, "bytes"), text_of(drop, "packet"), text_of(drop, "hex"));
 }

@@ -12,3 +12,9 @@ void print_table(const char *type, const json_t *list);
 void print_object(json_t *object);
 /* The summary of the host and its ports. */
 void print_host(const json_t *host, const json_t *ports);
+/* Flows, a line each, as `ovs-dpctl dump-flows` has them. */
+void print_flows(const json_t *flows);
+/* What became of a packet, stage by stage. */
+void print_trace(const json_t *trace);
+/* A packet that was dropped: a line that says why, then what it was and its first bytes. */
+void print_drop(const json_t *drop);

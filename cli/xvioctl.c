@@ -15,6 +15,7 @@
 #include "cli/doctor.h"
 #include "cli/help.h"
 #include "cli/print.h"
+#include "cli/watch.h"
 
 #define DEFAULT_SOCKET "/run/xvio/xviod.sock"
 
@@ -183,6 +184,10 @@ static int print_result(struct client *client, const struct xv_method *method, j
 
 	if (json_output) {
 		print_json(result);
+	} else if (method == &xv_methods[XV_METHOD_flow_list]) {
+		print_flows(result);
+	} else if (method == &xv_methods[XV_METHOD_trace]) {
+		print_trace(result);
 	} else if (json_is_array(result)) {
 		print_list(method, result);
 	} else if (method == &xv_methods[XV_METHOD_host_show]) {
@@ -210,6 +215,9 @@ static int run(struct client *client, const struct xv_method *method, int argc, 
 		json_decref(params);
 		return rc;
 	}
+	if (method == &xv_methods[XV_METHOD_drop_watch])
+		return watch_drops(client, params, json_output, error, sizeof(error)) < 0 ? fail("%s", error)
+											   : EXIT_SUCCESS;
 	if (client_call(client, method->name, params, &result, error, sizeof(error)) < 0)
 		return fail("%s", error);
 	if (method == &xv_methods[XV_METHOD_version])

@@ -56,6 +56,12 @@ static const char *arguments(const struct xv_method *method)
 		return " [port=NAME]";
 	case XV_ARGS_LOG:
 		return " level=LEVEL";
+	case XV_ARGS_FLOWS:
+		return " [port=NAME] [network=NAME] [address=ADDRESS] [limit=N]";
+	case XV_ARGS_WATCH:
+		return " [port=NAME] [reason=REASON] [count=N]";
+	case XV_ARGS_TRACE:
+		return " port=NAME KEY=VALUE...";
 	}
 	return "";
 }

@@ -9,6 +9,7 @@
 #include "control/hostfile.h"
 #include "control/match.h"
 #include "control/policy_config.h"
+#include "control/tunnels.h"
 
 /* The value as an operator would recognise it, shortened. */
 static const char *quote(const json_t *v, char *buf, size_t size)
@@ -438,6 +439,59 @@ static int check_match(const struct xv_key *key, const json_t *v, json_t **out, 
 	return 0;
 }
 
+/* In the model it is always text. */
+static int check_host_address(const struct xv_key *key, const json_t *v, json_t **out, struct xv_err *err)
+{
+	bool with_len = key->type == XV_TYPE_INTERFACE;
+	char normal[XV_MATCH_TEXT], got[64], want[160];
+	const char *text = json_string_value(v);
+	struct xv_address address;
+	int rc = text ? xv_address_parse(text, with_len, &address) : -EINVAL;
+
+	if (rc == -ERANGE)
+		return xv_err_set(err, rc, XV_ERR_RANGE, "%s is out of range: must be %s", quote(v, got, sizeof(got)),
+				  xv_key_describe(key, want, sizeof(want)));
+	if (rc < 0)
+		return wrong_type(key, v, err);
+	xv_address_format(&address, with_len, normal);
+	*out = json_string(normal);
+	return 0;
+}
+
+static int add_ip(const struct xv_key *key, const json_t *v, json_t *list, struct xv_err *err)
+{
+	json_t *ip, *e;
+	size_t i;
+	int rc;
+
+	rc = check_host_address(&(struct xv_key){.type = XV_TYPE_IP}, v, &ip, err);
+	if (rc < 0)
+		return rc;
+	json_array_foreach (list, i, e) {
+		if (json_equal(e, ip)) {
+			rc = xv_err_set(err, -EINVAL, XV_ERR_RANGE, "names %s twice", json_string_value(ip));
+			json_decref(ip);
+			return rc;
+		}
+	}
+	return json_array_append_new(list, ip);
+}
+
+static int check_ips(const struct xv_key *key, const json_t *v, json_t **out, struct xv_err *err)
+{
+	json_t *list = json_array();
+	int rc = each_element(key, v, list, add_ip, err);
+
+	if (rc == 0 && (int64_t)json_array_size(list) > key->max)
+		rc = xv_err_set(err, -ERANGE, XV_ERR_RANGE, "has more than %lld addresses", (long long)key->max);
+	if (rc < 0) {
+		json_decref(list);
+		return rc;
+	}
+	*out = list;
+	return 0;
+}
+
 /* The n-th entry (from 1), which stands at lines. An error's key says which entry it is. */
 static int check_entry(const struct xv_key *key, const json_t *v, size_t n, const json_t *lines,
 		       json_t **out, struct xv_err *err)
@@ -533,6 +587,11 @@ static int check_value(const struct xv_key *key, const json_t *v, const json_t *
 	case XV_TYPE_MAC:
 	case XV_TYPE_ETH_TYPE:
 		return check_match(key, v, out, err);
+	case XV_TYPE_IP:
+	case XV_TYPE_INTERFACE:
+		return check_host_address(key, v, out, err);
+	case XV_TYPE_IPS:
+		return check_ips(key, v, out, err);
 	case XV_TYPE_ENTRIES:
 		return check_entries(key, v, json_object_get(lines, key->name), out, err);
 	case XV_TYPE_BOOL:

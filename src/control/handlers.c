@@ -3,21 +3,31 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <rte_version.h>
 
 #include "base/log.h"
 #include "control/check.h"
+#include "control/drop_history.h"
+#include "control/flow_list.h"
 #include "control/methods.h"
 #include "control/model.h"
 #include "control/report.h"
+#include "control/trace.h"
+#include "control/trace_packet.h"
 #include "control/txn.h"
 #include "table/mac_table.h"
 
 /* args: checked, with defaults filled in (for add and set: as given, model.h checks them). */
 typedef int handler(struct xv_host *host, const struct xv_object *type, const json_t *args,
 		    json_t **result, struct xv_err *err);
+
+/* Methods whose answer is written bit by bit; their handler is NULL. */
+typedef int starter(struct xv_host *host, const json_t *args, struct xv_task **task, struct xv_err *err);
+static starter *const starters[XV_METHOD_MAX] = {[XV_METHOD_flow_list] = xv_flow_list_start};
+static handler *const flow_list = NULL;
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -97,6 +107,8 @@ static json_t *report(struct xv_host *host, const char *type, const char *name)
 		worker = xv_host_worker_lookup(host, name);
 		return worker ? xv_report_worker(host, worker) : NULL;
 	}
+	if (strcmp(type, "vtep") == 0)
+		return xv_report_vtep(host, name);
 	return strcmp(type, "network") == 0  ? xv_report_network(host, name)
 	       : strcmp(type, "policy") == 0 ? xv_report_policy(host, name)
 					     : xv_report_wire(host, name);
@@ -175,6 +187,15 @@ static int mac_list(struct xv_host *host, const struct xv_object *type, const js
 	return 0;
 }
 
+static int tunnel_list(struct xv_host *host, const struct xv_object *type, const json_t *args,
+		       json_t **result, struct xv_err *err)
+{
+	(void)type;
+	(void)err;
+	*result = xv_report_tunnels(host, text_of(args, "network"));
+	return 0;
+}
+
 static int mac_flush(struct xv_host *host, const struct xv_object *type, const json_t *args,
 		     json_t **result, struct xv_err *err)
 {
@@ -198,6 +219,42 @@ static int drop_list(struct xv_host *host, const struct xv_object *type, const j
 	(void)type;
 	(void)err;
 	*result = xv_report_drops(host, text_of(args, "port"));
+	return 0;
+}
+
+static int drop_watch(struct xv_host *host, const struct xv_object *type, const json_t *args,
+		      json_t **result, struct xv_err *err)
+{
+	(void)type;
+	(void)err;
+	*result = xv_drop_history_take(host, args);
+	return 0;
+}
+
+static int flow_stats(struct xv_host *host, const struct xv_object *type, const json_t *args,
+		      json_t **result, struct xv_err *err)
+{
+	(void)type;
+	(void)args;
+	(void)err;
+	*result = xv_report_flows(host);
+	return 0;
+}
+
+static int trace(struct xv_host *host, const struct xv_object *type, const json_t *args, json_t **result,
+		 struct xv_err *err)
+{
+	struct xv_host_port *port = xv_host_port_lookup(host, text_of(args, "port"));
+	uint8_t *frame;
+	uint32_t len;
+	int rc;
+
+	(void)type;
+	rc = xv_trace_packet(port, args, &frame, &len, err);
+	if (rc < 0)
+		return rc;
+	*result = xv_trace(host, port->port, frame, len);
+	free(frame);
 	return 0;
 }
 
@@ -264,6 +321,7 @@ static int version(struct xv_host *host, const struct xv_object *type, const jso
 OBJECT_HANDLERS(port)
 OBJECT_HANDLERS(network)
 OBJECT_HANDLERS(policy)
+OBJECT_HANDLERS(vtep)
 OBJECT_HANDLERS(wire)
 OBJECT_HANDLERS(worker)
 
@@ -307,7 +365,7 @@ static int check_references(const struct xv_host *host, const struct xv_key *key
 }
 
 int xv_handle(struct xv_host *host, const char *name, const json_t *params, json_t **result,
-	      struct xv_err *err)
+	      struct xv_task **task, struct xv_err *err)
 {
 	const struct xv_method *method = xv_method_lookup(name);
 	const struct xv_object *type;
@@ -326,7 +384,8 @@ int xv_handle(struct xv_host *host, const char *name, const json_t *params, json
 		return rc;
 	rc = check_references(host, xv_method_keys(method), args, err);
 	if (rc == 0)
-		rc = fn(host, type, args, result, err);
+		rc = fn != NULL ? fn(host, type, args, result, err)
+				: starters[method - xv_methods](host, args, task, err);
 	json_decref(args);
 	return rc;
 }

@@ -8,10 +8,12 @@
 
 #include "base/err.h"
 #include "control/host.h"
+#include "control/task.h"
 
 /*
  * Call a method by name. params: a JSON object. *result: a new reference on success, JSON null when
- * there is nothing to say. 0 or -errno and a sentence.
+ * there is nothing to say; or a task that writes it, which the caller owns then (*result stays as it is).
+ * 0 or -errno and a sentence.
  */
 int xv_handle(struct xv_host *host, const char *method, const json_t *params, json_t **result,
-	      struct xv_err *err);
+	      struct xv_task **task, struct xv_err *err);

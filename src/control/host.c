@@ -8,9 +8,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "control/drop_history.h"
 #include "control/metrics.h"
 #include "control/model.h"
 #include "control/policy_config.h"
+#include "control/tunnels.h"
 #include "fastpath/flow.h"
 #include "fastpath/ledger.h"
 #include "table/rcu.h"
@@ -30,12 +32,23 @@ static json_int_t number_of(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
+bool xv_host_poll_flows(struct xv_host *host)
+{
+	bool more = xv_flows_poll();
+
+	if (more)
+		evtimer_add(host->flows_timer, &(struct timeval){.tv_usec = FLOWS_PENDING_US});
+	return more;
+}
+
 /* Flows that workers ask for, and those that have to wait for them before they go. */
 static void flows_work(evutil_socket_t fd, short what, void *arg)
 {
 	struct xv_host *host = arg;
 
-	if (xv_flows_poll())
+	(void)xv_host_poll_flows(host);
+	/* By the same descriptor: what came in for addresses of our own. */
+	if (xv_underlay_poll())
 		evtimer_add(host->flows_timer, &(struct timeval){.tv_usec = FLOWS_PENDING_US});
 }
 
@@ -49,6 +62,7 @@ static void housekeeping(evutil_socket_t fd, short what, void *arg)
 	TAILQ_FOREACH (n, &host->networks, entry)
 		xv_network_age(n->network);
 	xv_flows_age(FLOW_IDLE_MS);
+	xv_underlay_tick();
 	flows_work(-1, 0, host);
 	if (host->metrics != NULL)
 		xv_metrics_tick(host->metrics);
@@ -77,6 +91,7 @@ int xv_host_create(struct event_base *events, const cpu_set_t *allowed, struct x
 	host->flows_wanted = event_new(events, xv_flows_event_fd, EV_READ | EV_PERSIST, flows_work, host);
 	TAILQ_INIT(&host->networks);
 	TAILQ_INIT(&host->policies);
+	TAILQ_INIT(&host->vteps);
 	xv_placement_init(&host->placement);
 	if (host->model == NULL || host->housekeeping == NULL || host->flows_timer == NULL ||
 	    host->flows_wanted == NULL || event_add(host->flows_wanted, NULL) < 0) {
@@ -128,6 +143,17 @@ struct xv_host_policy *xv_host_policy_lookup(const struct xv_host *host, const c
 	return NULL;
 }
 
+struct xv_host_vtep *xv_host_vtep_lookup(const struct xv_host *host, const char *name)
+{
+	struct xv_host_vtep *v;
+
+	TAILQ_FOREACH (v, &host->vteps, entry) {
+		if (!v->leaving && strcmp(v->vtep->name, name) == 0)
+			return v;
+	}
+	return NULL;
+}
+
 struct xv_host_worker *xv_host_worker_lookup(const struct xv_host *host, const char *name)
 {
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
@@ -159,7 +185,7 @@ static int port_config(const json_t *object, const json_t *daemon, struct xv_por
 		.tso = json_is_true(json_object_get(object, "tso")),
 	};
 	snprintf(config->name, sizeof(config->name), "%s", text_of(object, "name"));
-	for (unsigned int k = XV_PORT_VHOST; k <= XV_PORT_DUMMY; k++) {
+	for (unsigned int k = XV_PORT_VHOST; k <= XV_PORT_TUNNEL; k++) {
 		if (strcmp(xv_port_kind_name(k), kind) == 0) {
 			config->kind = k;
 			return 0;
@@ -224,6 +250,20 @@ static int free_id(const struct xv_host *host)
 	return -ENOSPC;
 }
 
+/* Where the port leads. */
+static int tunnel_create(struct xv_host *host, const json_t *config, struct xv_host_port *p, struct xv_err *err)
+{
+	struct xv_host_vtep *v = xv_host_vtep_lookup(host, text_of(config, "vtep"));
+	struct xv_address remote;
+	int rc;
+
+	if (v == NULL || xv_address_parse(text_of(config, "remote"), false, &remote) < 0)
+		return xv_err_set(err, -EINVAL, XV_ERR_INTERNAL, "there is no vtep %s", text_of(config, "vtep"));
+	rc = xv_tunnel_create(v->vtep, (enum xv_tunnel_type)number_of(config, "tunnel"),
+			      (uint32_t)number_of(config, "vni"), &remote.addr, p->port, &p->tunnel);
+	return rc == 0 ? 0 : xv_err_set(err, rc, XV_ERR_RESOURCE, "tunnel: %s", strerror(-rc));
+}
+
 int xv_host_port_create(struct xv_host *host, json_t *config, const json_t *daemon,
 			struct xv_host_port **portp, struct xv_err *err)
 {
@@ -243,6 +283,12 @@ int xv_host_port_create(struct xv_host *host, json_t *config, const json_t *daem
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 	rc = xv_port_create(&device, (uint16_t)id, host->events, &p->port, err);
 	if (rc < 0) {
+		free(p);
+		return rc;
+	}
+	rc = device.kind == XV_PORT_TUNNEL ? tunnel_create(host, config, p, err) : 0;
+	if (rc < 0) {
+		xv_port_destroy(p->port);
 		free(p);
 		return rc;
 	}
@@ -273,8 +319,10 @@ void xv_host_port_destroy(struct xv_host_port *p)
 
 	p->port->changed = NULL;
 	p->port->inject = NULL;
+	xv_underlay_forget_port(p->port);
 	xv_workers_forget_port(p->port);
 	host->ports[p->port->id] = NULL;
+	xv_tunnel_destroy(p->tunnel);
 	xv_port_destroy(p->port);
 	if (p->rx_limit.limit != NULL)
 		xv_rcu_defer(limit_free, p->rx_limit.limit);
@@ -372,6 +420,43 @@ void xv_host_policy_destroy(struct xv_host *host, struct xv_host_policy *p)
 	free(p);
 }
 
+int xv_host_vtep_create(struct xv_host *host, json_t *config, struct xv_host_vtep **vtepp, struct xv_err *err)
+{
+	struct xv_vtep_config c = {.name = text_of(config, "name")};
+	struct xv_host_vtep *v = calloc(1, sizeof(*v));
+	struct xv_address own, gateway = {0};
+	int rc = -ENOMEM;
+
+	if (v == NULL || xv_address_parse(text_of(config, "address"), true, &own) < 0)
+		goto err_free;
+	c.has_gateway = text_of(config, "gateway") != NULL &&
+			xv_address_parse(text_of(config, "gateway"), false, &gateway) == 0;
+	c.ipv6 = own.ipv6;
+	c.prefix_len = own.len;
+	c.addr = own.addr;
+	c.gateway = gateway.addr;
+	rc = xv_vtep_create(&c, &v->vtep);
+	if (rc < 0)
+		goto err_free;
+	v->config = json_incref(config);
+	v->fresh = true;
+	TAILQ_INSERT_TAIL(&host->vteps, v, entry);
+	*vtepp = v;
+	return 0;
+
+err_free:
+	free(v);
+	return xv_err_set(err, rc, XV_ERR_RESOURCE, "%s", strerror(-rc));
+}
+
+void xv_host_vtep_destroy(struct xv_host *host, struct xv_host_vtep *v)
+{
+	TAILQ_REMOVE(&host->vteps, v, entry);
+	xv_vtep_destroy(v->vtep);
+	json_decref(v->config);
+	free(v);
+}
+
 int xv_host_worker_create(struct xv_host *host, const json_t *config,
 			  struct xv_host_worker **workerp, struct xv_err *err)
 {
@@ -414,6 +499,7 @@ void xv_host_destroy(struct xv_host *host)
 {
 	struct xv_host_policy *policy;
 	struct xv_host_network *n;
+	struct xv_host_vtep *vtep;
 
 	if (host == NULL)
 		return;
@@ -429,6 +515,8 @@ void xv_host_destroy(struct xv_host *host)
 	}
 	TAILQ_FOREACH (n, &host->networks, entry)
 		(void)xv_network_set_members(n->network, NULL, 0);
+	TAILQ_FOREACH (vtep, &host->vteps, entry)
+		(void)xv_vtep_publish(vtep->vtep, NULL, 0);
 	xv_workers_barrier();
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
 		if (host->ports[i] != NULL)
@@ -438,6 +526,8 @@ void xv_host_destroy(struct xv_host *host)
 		xv_host_network_destroy(host, n);
 	while ((policy = TAILQ_FIRST(&host->policies)) != NULL)
 		xv_host_policy_destroy(host, policy);
+	while ((vtep = TAILQ_FIRST(&host->vteps)) != NULL)
+		xv_host_vtep_destroy(host, vtep);
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		if (host->workers[i] != NULL)
 			xv_host_worker_destroy(host, host->workers[i]);
@@ -445,6 +535,7 @@ void xv_host_destroy(struct xv_host *host)
 	event_free(host->housekeeping);
 	event_free(host->flows_timer);
 	event_free(host->flows_wanted);
+	xv_drop_history_destroy(host->drops);
 	json_decref(host->model);
 	free(host);
 }

@@ -23,9 +23,11 @@
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
 #include "fastpath/rate_limit.h"
+#include "fastpath/vtep.h"
 #include "fastpath/worker.h"
 #include "port/port.h"
 
+struct xv_drop_history;
 struct xv_host;
 struct xv_metrics;
 
@@ -46,6 +48,7 @@ struct xv_host_port {
 	uint16_t mtu;                /* as the device knows it */
 	enum xv_port_state state;    /* last seen, to tell what changed */
 	bool leaving, fresh;         /* inside a transaction: goes, or came, with it */
+	struct xv_tunnel *tunnel;    /* of a port of kind tunnel */
 	uint64_t ups, downs, breaks; /* events so far */
 };
 
@@ -53,6 +56,14 @@ struct xv_host_network {
 	TAILQ_ENTRY(xv_host_network) entry;
 	struct xv_network *network;
 	uint32_t mac_limit;
+	bool leaving, fresh;
+};
+
+/* A changed VTEP is another one of the same name, and so are its tunnels. */
+struct xv_host_vtep {
+	TAILQ_ENTRY(xv_host_vtep) entry;
+	struct xv_vtep *vtep;
+	json_t *config; /* the model's object */
 	bool leaving, fresh;
 };
 
@@ -82,12 +93,14 @@ struct xv_host {
 	uint16_t next_id; /* ids go round, so that one comes back as late as possible */
 	TAILQ_HEAD(, xv_host_network) networks;
 	TAILQ_HEAD(, xv_host_policy) policies;
+	TAILQ_HEAD(, xv_host_vtep) vteps;
 	struct xv_host_worker *workers[XV_MAX_WORKERS]; /* by slot */
 	struct xv_placement placement;
 	struct xv_metrics *metrics; /* NULL = off */
 	struct event *housekeeping;
 	struct event *flows_timer, *flows_wanted;
 	struct xv_event_log log;
+	struct xv_drop_history *drops; /* NULL = nobody has watched yet */
 };
 
 /* allowed: see there. The base is used, not owned. */
@@ -99,6 +112,7 @@ void xv_host_destroy(struct xv_host *host);
 struct xv_host_port *xv_host_port_lookup(const struct xv_host *host, const char *name);
 struct xv_host_network *xv_host_network_lookup(const struct xv_host *host, const char *name);
 struct xv_host_policy *xv_host_policy_lookup(const struct xv_host *host, const char *name);
+struct xv_host_vtep *xv_host_vtep_lookup(const struct xv_host *host, const char *name);
 struct xv_host_worker *xv_host_worker_lookup(const struct xv_host *host, const char *name);
 
 /*
@@ -122,10 +136,17 @@ int xv_host_policy_create(struct xv_host *host, json_t *config, struct xv_host_p
 /* Freed after a grace period. */
 void xv_host_policy_destroy(struct xv_host *host, struct xv_host_policy *policy);
 
+int xv_host_vtep_create(struct xv_host *host, json_t *config, struct xv_host_vtep **vtep, struct xv_err *err);
+/* Its tunnels' ports are gone. Freed after a grace period. */
+void xv_host_vtep_destroy(struct xv_host *host, struct xv_host_vtep *vtep);
+
 int xv_host_worker_create(struct xv_host *host, const json_t *config,
 			  struct xv_host_worker **worker, struct xv_err *err);
 /* It polls nothing. */
 void xv_host_worker_destroy(struct xv_host *host, struct xv_host_worker *worker);
+
+/* Make flows of what workers ask for, now: see xv_flows_poll(). True while there is more to do; it is looked after. */
+bool xv_host_poll_flows(struct xv_host *host);
 
 /* Have deferred frees looked at soon rather than at the next tick of housekeeping. */
 void xv_host_expect_frees(struct xv_host *host);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "net/drop.h"
+
 const struct xv_method xv_methods[XV_METHOD_MAX] = {
 #define X(id, n, c, o, a, w, h)                                                                    \
 	[XV_METHOD_##id] = {.name = n, .command = c, .object = o, .help = h, .args = a, .write = w},
@@ -60,6 +62,62 @@ static const struct xv_key log_keys[] = {
 	{.name = NULL},
 };
 
+static const struct xv_key flow_keys[] = {
+	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .help = "flows of packets from or to this port"},
+	{.name = "network", .type = XV_TYPE_NAME, .ref = "network", .help = "flows of ports on this network"},
+	{.name = "address",
+	 .type = XV_TYPE_TEXT,
+	 .min = 1,
+	 .max = 64,
+	 .help = "flows that compare a source or destination with this IP or MAC address"},
+	{.name = "limit", .type = XV_TYPE_NUMBER, .min = 1, .max = 1 << 30, .help = "this many at most"},
+	{.name = NULL},
+};
+
+static const char *const drop_reasons[] = {
+#define X(id, name, explanation) name,
+	XV_DROP_REASONS(X)
+#undef X
+	NULL};
+
+static const struct xv_key watch_keys[] = {
+	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .help = "only packets that came in by this port"},
+	{.name = "reason", .type = XV_TYPE_WORD, .words = drop_reasons, .help = "only packets dropped for this reason"},
+	{.name = "count", .type = XV_TYPE_NUMBER, .min = 1, .max = 1 << 30, .help = "this many, then end"},
+	{.name = "after",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 0,
+	 .max = INT64_MAX,
+	 .help = "for programs: \"next\" of the answer before; unset = begin to watch"},
+	{.name = NULL},
+};
+
+static const struct xv_key trace_keys[] = {
+	{.name = "port",
+	 .type = XV_TYPE_NAME,
+	 .ref = "port",
+	 .flags = XV_KEY_REQUIRED,
+	 .help = "the port that the packet comes in by"},
+	{.name = "packet",
+	 .type = XV_TYPE_TEXT,
+	 .min = 1,
+	 .max = 2 * 65535 * 2,
+	 .help = "the frame in hexadecimal digits, from the destination MAC; or it is made of the keys below"},
+	{.name = "dst_mac", .type = XV_TYPE_MAC, .help = "destination MAC address"},
+	{.name = "src_mac",
+	 .type = XV_TYPE_MAC,
+	 .help = "source MAC address; unset = the one learned last on the port, else 02:00:00:00:fe:ed"},
+	{.name = "vlan", .type = XV_TYPE_NUMBER, .min = 0, .max = 4094, .help = "VLAN of its tag; unset = untagged"},
+	{.name = "ether_type", .type = XV_TYPE_ETH_TYPE, .help = "Ethernet type; unset = that of IP, by the addresses"},
+	{.name = "src", .type = XV_TYPE_PREFIX, .help = "source IP address"},
+	{.name = "dst", .type = XV_TYPE_PREFIX, .help = "destination IP address"},
+	{.name = "proto", .type = XV_TYPE_PROTOCOL, .help = "IP protocol; unset = udp"},
+	{.name = "src_port", .type = XV_TYPE_NUMBER, .min = 0, .max = 65535, .help = "source port (icmp: type)"},
+	{.name = "dst_port", .type = XV_TYPE_NUMBER, .min = 0, .max = 65535, .help = "destination port (icmp: code)"},
+	{.name = "length", .type = XV_TYPE_NUMBER, .min = 14, .max = 65535, .help = "bytes of the frame; unset = 60 or what it needs"},
+	{.name = NULL},
+};
+
 const struct xv_method *xv_method_lookup(const char *name)
 {
 	for (unsigned int i = 0; i < XV_METHOD_MAX; i++) {
@@ -87,6 +145,12 @@ const struct xv_key *xv_method_keys(const struct xv_method *method)
 		return port_keys;
 	case XV_ARGS_LOG:
 		return log_keys;
+	case XV_ARGS_FLOWS:
+		return flow_keys;
+	case XV_ARGS_WATCH:
+		return watch_keys;
+	case XV_ARGS_TRACE:
+		return trace_keys;
 	}
 	return no_keys;
 }

@@ -33,14 +33,25 @@
 	XV_METHODS_OF(X, port, "a port")                                                           \
 	XV_METHODS_OF(X, network, "a network")                                                     \
 	XV_METHODS_OF(X, policy, "a policy")                                                       \
+	XV_METHODS_OF(X, vtep, "a VTEP")                                                           \
 	XV_METHODS_OF(X, wire, "a wire")                                                           \
 	XV_METHODS_OF(X, worker, "a worker")                                                       \
 	X(mac_list, "mac.list", "mac list", NULL, XV_ARGS_NETWORK, false,                          \
 	  "list learned MAC addresses")                                                            \
+	X(tunnel_list, "tunnel.list", "tunnel list", NULL, XV_ARGS_NETWORK, false,                 \
+	  "list tunnels to other hosts, their next hops and counters")                             \
 	X(mac_flush, "mac.flush", "mac flush", NULL, XV_ARGS_NETWORK, true,                        \
 	  "forget learned MAC addresses")                                                          \
+	X(flow_list, "flow.list", "flow list", NULL, XV_ARGS_FLOWS, false,                         \
+	  "list flows: match, actions, counters, which rule made them")                            \
+	X(flow_stats, "flow.stats", "flow stats", NULL, XV_ARGS_NONE, false,                       \
+	  "show how many flows there are and how packets find them")                               \
+	X(trace, "trace", "trace", NULL, XV_ARGS_TRACE, false,                                     \
+	  "say what would become of a packet, step by step; sends nothing")                        \
 	X(drop_list, "drop.list", "drop list", NULL, XV_ARGS_PORT, false,                          \
 	  "list dropped packets by input port and reason")                                         \
+	X(drop_watch, "drop.watch", "drop watch", NULL, XV_ARGS_WATCH, false,                      \
+	  "show packets as they are dropped")                                                      \
 	X(event_list, "event.list", "event list", NULL, XV_ARGS_PORT, false,                       \
 	  "list the latest events: ports that came, went, broke")                                  \
 	X(daemon_show, "daemon.show", "daemon show", "daemon", XV_ARGS_NONE, false,                \
@@ -60,6 +71,9 @@ enum xv_args {
 	XV_ARGS_NETWORK,
 	XV_ARGS_PORT,
 	XV_ARGS_LOG,
+	XV_ARGS_FLOWS,
+	XV_ARGS_WATCH,
+	XV_ARGS_TRACE,
 };
 
 enum xv_method_id {

@@ -15,6 +15,8 @@
 #include "base/log.h"
 #include "control/host.h"
 #include "control/unix_socket.h"
+#include "fastpath/flow.h"
+#include "fastpath/fused.h"
 #include "fastpath/ledger.h"
 #include "table/mac_table.h"
 
@@ -156,6 +158,59 @@ static void write_workers(FILE *f, const struct xv_host *host)
 	}
 }
 
+static void write_flows(FILE *f, const struct xv_host *host)
+{
+	static const struct {
+		const char *name, *help;
+		size_t offset;
+		bool counter;
+		bool wide; /* 64 bits */
+	} cells[] = {
+#define CELL(name, member, help, counter)                                                          \
+	{name, help, offsetof(struct xv_fused_stats, member), counter,                             \
+	 sizeof(((struct xv_fused_stats *)0)->member) == 8}
+		CELL("worker_fused_flows", entries, "Fused flows in the worker's cache", false),
+		CELL("worker_fused_trails", trails, "Rows of flows that fused flows stand for", false),
+		CELL("worker_fused_hits", hits, "Packets that a fused flow decided", true),
+		CELL("worker_fused_misses", misses, "Packets that were looked up flow by flow", true),
+		CELL("worker_fused_inserted", inserted, "Fused flows made", true),
+		CELL("worker_fused_evicted", evicted, "Fused flows that made room for others", true),
+#undef CELL
+	};
+	struct xv_fused_stats stats;
+	struct xv_cls_stats table;
+	uint64_t value;
+	uint32_t narrow;
+
+	xv_classifier_stats(xv_flow_classifier, &table);
+	family(f, "flows", "gauge", "Flows in the table");
+	fprintf(f, "xvio_flows %u\n", xv_flows_count());
+	family(f, "flow_masks", "gauge", "Different masks of flows");
+	fprintf(f, "xvio_flow_masks %u\n", table.subtables);
+	family(f, "flow_requests", "gauge", "Requests of workers that wait to become flows");
+	fprintf(f, "xvio_flow_requests %u\n", xv_flows_requested());
+	family(f, "flow_requests_refused", "counter", "Requests for flows refused, the port had its share");
+	fprintf(f, "xvio_flow_requests_refused_total %llu\n", (unsigned long long)xv_flows_refused());
+	family(f, "flow_lookups", "counter", "Look-ups in the table");
+	fprintf(f, "xvio_flow_lookups_total %llu\n", (unsigned long long)table.lookups);
+	family(f, "flow_lookup_hits", "counter", "Look-ups that found a flow");
+	fprintf(f, "xvio_flow_lookup_hits_total %llu\n", (unsigned long long)table.hits);
+	for (unsigned int c = 0; c < sizeof(cells) / sizeof(cells[0]); c++) {
+		family(f, cells[c].name, cells[c].counter ? "counter" : "gauge", cells[c].help);
+		for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
+			if (host->workers[i] == NULL)
+				continue;
+			xv_fused_get_stats(xv_worker_fused(host->workers[i]->worker), &stats);
+			memcpy(&value, (const char *)&stats + cells[c].offset, cells[c].wide ? sizeof(value) : 0);
+			memcpy(&narrow, (const char *)&stats + cells[c].offset, sizeof(narrow));
+			fprintf(f, "xvio_%s%s{worker=\"%s\"} %llu\n", cells[c].name,
+				cells[c].counter ? "_total" : "",
+				xv_worker_name(host->workers[i]->worker),
+				(unsigned long long)(cells[c].wide ? value : narrow));
+		}
+	}
+}
+
 static void write_networks(FILE *f, const struct xv_host *host)
 {
 	const struct xv_host_network *n;
@@ -218,6 +273,7 @@ char *xv_metrics_text(const struct xv_host *host)
 	write_ports(f, host);
 	write_port_states(f, host);
 	write_workers(f, host);
+	write_flows(f, host);
 	write_networks(f, host);
 	write_process(f);
 	fprintf(f, "# EOF\n");

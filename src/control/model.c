@@ -9,6 +9,7 @@
 
 #include "control/check.h"
 #include "control/hostfile.h"
+#include "control/tunnels.h"
 #include "fastpath/worker.h"
 #include "port/port.h"
 
@@ -163,8 +164,8 @@ static int unknown_section(const char *name, int line, struct xv_err *err)
 		return xv_err_set(err, -EINVAL, XV_ERR_UNKNOWN_KEY,
 				  "unknown section; did you mean \"%s\"?", nearest.best);
 	return xv_err_set(err, -EINVAL, XV_ERR_UNKNOWN_KEY,
-			  "unknown section; there are daemon, workers, networks, policies, ports "
-			  "and wires");
+			  "unknown section; there are daemon, workers, networks, policies, ports, "
+			  "vteps and wires");
 }
 
 static int from_hostfile(const struct xv_hostfile *file, json_t *model, json_t *lines,
@@ -179,7 +180,7 @@ static int from_hostfile(const struct xv_hostfile *file, json_t *model, json_t *
 			err->line = 1;
 		return xv_err_set(err, -EINVAL, XV_ERR_TYPE,
 				  "must be a mapping with the sections daemon, workers, networks, "
-				  "policies, ports and wires");
+				  "policies, ports, vteps and wires");
 	}
 	json_object_foreach (file->values, name, given) {
 		const struct xv_object *type = xv_schema_section(name);
@@ -347,15 +348,15 @@ const char *xv_model_wire_of(const json_t *model, const char *port)
 	return NULL;
 }
 
-/* The port one of whose keys names an object of that type, or NULL. */
-static const char *port_that_uses(const json_t *model, const char *type, const char *name)
+/* The object of type `by` one of whose keys names an object of that type, or NULL. */
+static const char *user_of(const json_t *model, const char *by, const char *type, const char *name)
 {
-	json_t *ports = json_object_get(model, "port"), *port;
+	json_t *users = json_object_get(model, by), *object;
 	const char *user;
 
-	json_object_foreach (ports, user, port) {
-		for (const struct xv_key *key = xv_schema_keys("port"); key->name != NULL; key++) {
-			const char *used = text_of(port, key->name);
+	json_object_foreach (users, user, object) {
+		for (const struct xv_key *key = xv_schema_keys(by); key->name != NULL; key++) {
+			const char *used = text_of(object, key->name);
 
 			if (key->ref != NULL && strcmp(key->ref, type) == 0 && used != NULL &&
 			    strcmp(used, name) == 0)
@@ -367,6 +368,7 @@ static const char *port_that_uses(const json_t *model, const char *type, const c
 
 int xv_model_del(json_t *model, const struct xv_object *type, const char *name, struct xv_err *err)
 {
+	static const char *const users[] = {"port", "network", "vtep"};
 	json_t *objects = json_object_get(model, type->name);
 	const char *user;
 
@@ -374,9 +376,11 @@ int xv_model_del(json_t *model, const struct xv_object *type, const char *name, 
 		return xv_model_no_such(model, type->name, name, err);
 	name_object(err, type, name);
 	/* The validation would complain about the one that refers to it; blame this one instead. */
-	user = port_that_uses(model, type->name, name);
-	if (user != NULL)
-		return xv_err_set(err, -EBUSY, XV_ERR_BUSY, "is used by port %s", user);
+	for (unsigned int i = 0; i < 3; i++) {
+		user = user_of(model, users[i], type->name, name);
+		if (user != NULL)
+			return xv_err_set(err, -EBUSY, XV_ERR_BUSY, "is used by %s %s", users[i], user);
+	}
 	if (strcmp(type->name, "port") == 0) {
 		user = xv_model_wire_of(model, name);
 		if (user != NULL)
@@ -497,6 +501,13 @@ static int validate_worker(json_t *used, const struct place *at, const json_t *w
 	return take(used, what, at, "cpu");
 }
 
+json_t *xv_model_port(const json_t *model, const char *name)
+{
+	json_t *port = xv_model_get(model, "port", name);
+
+	return port != NULL ? port : xv_model_get(model, "tunnel", name);
+}
+
 const char *xv_model_resource(const json_t *port, char *buf, size_t size)
 {
 	static const char *const keys[] = {"socket", "device", "interface"};
@@ -515,7 +526,7 @@ const char *xv_model_resource(const json_t *port, char *buf, size_t size)
 
 static int validate_port_policies(const struct place *at, const json_t *port)
 {
-	static const char *const keys[] = {"egress-policy", "ingress-policy"};
+	static const char *const keys[] = {"egress_policy", "ingress_policy"};
 
 	if (json_object_get(port, "network") != NULL)
 		return 0;
@@ -562,7 +573,7 @@ static int validate_wire(json_t *used, const json_t *model, const struct place *
 {
 	json_t *ports = json_object_get(wire, "ports"), *e;
 	char what[XV_NAME_MAX + 16];
-	const char *network;
+	const char *network, *vtep;
 	size_t i;
 	int rc;
 
@@ -573,12 +584,29 @@ static int validate_wire(json_t *used, const json_t *model, const struct place *
 		if (network != NULL)
 			return fault(at, "ports", -EBUSY, XV_ERR_BUSY,
 				     "port %s belongs to network %s", name, network);
+		vtep = xv_tunnels_vtep_of(model, name);
+		if (vtep != NULL)
+			return fault(at, "ports", -EBUSY, XV_ERR_BUSY, "port %s is used by vtep %s",
+				     name, vtep);
 		snprintf(what, sizeof(what), "wired port %s", name);
 		rc = take(used, what, at, "ports");
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
+}
+
+/* What networks and VTEPs say about tunnels. */
+static int validate_tunnels(const json_t *model, const struct place *at,
+			    int (*check)(const json_t *model, const char *name, const char **key,
+					 char *text, size_t size))
+{
+	const char *key = NULL;
+	char text[300];
+	int rc = check(model, at->name, &key, text, sizeof(text));
+
+	return rc == 0 ? 0
+		       : fault(at, key, rc, rc == -EBUSY ? XV_ERR_BUSY : XV_ERR_RANGE, "%s", text);
 }
 
 int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t *allowed,
@@ -611,6 +639,10 @@ int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t 
 				rc = validate_port(used, &at, object);
 			else if (rc == 0 && strcmp(type->name, "wire") == 0)
 				rc = validate_wire(used, model, &at, object);
+			else if (rc == 0 && strcmp(type->name, "network") == 0)
+				rc = validate_tunnels(model, &at, xv_tunnels_check_network);
+			else if (rc == 0 && strcmp(type->name, "vtep") == 0)
+				rc = validate_tunnels(model, &at, xv_tunnels_check_vtep);
 			if (rc < 0)
 				break;
 		}

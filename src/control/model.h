@@ -5,8 +5,8 @@
  * thread; pure functions, nothing here touches a device.
  *
  * Shape: {"daemon": {...}, "worker": {NAME: {...}}, "network": {...}, "policy": {...}, "port": {...},
- * "wire": {...}}, each object checked (check.h) and complete: defaults are filled in, equal meanings are
- * equal values. Lines, where they are known, have the same shape.
+ * "vtep": {...}, "wire": {...}}, each object checked (check.h) and complete: defaults are filled in, equal meanings are
+ * equal values. That which runs has derived tunnels, too (tunnels.h). Lines, where they are known, have the same shape.
  */
 #pragma once
 
@@ -42,6 +42,9 @@ int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t 
 
 /* The object of that type and name, or NULL (borrowed). For "daemon" name is ignored. */
 json_t *xv_model_get(const json_t *model, const char *type, const char *name);
+
+/* The object that a device follows: a port's, or that of a derived tunnel (tunnels.h), or NULL (borrowed). */
+json_t *xv_model_port(const json_t *model, const char *name);
 
 /* The wire that uses a port, or NULL (borrowed name). */
 const char *xv_model_wire_of(const json_t *model, const char *port);

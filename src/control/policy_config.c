@@ -74,23 +74,23 @@ static int merge_prefix(struct version *v, const json_t *rule, const char *key,
 /* What is about IP: version, protocol, prefixes. */
 static int fill_ip(const json_t *rule, struct xv_policy_rule *r, struct xv_err *err)
 {
-	const char *eth_type = text_of(rule, "ether-type"), *proto = text_of(rule, "protocol");
+	const char *eth_type = text_of(rule, "ether_type"), *proto = text_of(rule, "protocol");
 	struct version v = {0};
 	int rc;
 
-	if (number_of(rule, "ip-version", 0) == 5)
-		return fault(err, "ip-version", "must be 4 or 6, not 5");
+	if (number_of(rule, "ip_version", 0) == 5)
+		return fault(err, "ip_version", "must be 4 or 6, not 5");
 	if (eth_type != NULL)
 		(void)xv_match_eth_type_parse(eth_type, &r->eth_type);
 	if (proto != NULL)
 		r->has_proto = xv_match_protocol_parse(proto, &r->proto) == 0;
-	rc = version_merge(&v, (uint8_t)number_of(rule, "ip-version", 0), "ip-version", err);
+	rc = version_merge(&v, (uint8_t)number_of(rule, "ip_version", 0), "ip_version", err);
 	if (rc == 0)
 		rc = version_merge(&v,
 				   r->eth_type == ETH_IPV4   ? 4
 				   : r->eth_type == ETH_IPV6 ? 6
 							     : 0,
-				   "ether-type", err);
+				   "ether_type", err);
 	if (rc == 0 && r->has_proto)
 		rc = version_merge(&v,
 				   r->proto == PROTO_ICMP     ? 4
@@ -105,7 +105,7 @@ static int fill_ip(const json_t *rule, struct xv_policy_rule *r, struct xv_err *
 		return rc;
 	if (r->eth_type != 0 && r->eth_type != ETH_IPV4 && r->eth_type != ETH_IPV6 &&
 	    (v.ip != 0 || r->has_proto))
-		return fault(err, "ether-type", "is not that of IP, but %s is about IP",
+		return fault(err, "ether_type", "is not that of IP, but %s is about IP",
 			     v.ip ? v.key : "protocol");
 	r->ip_version = v.ip;
 	if (v.ip != 0)
@@ -131,7 +131,7 @@ static int fill_ports(const json_t *rule, const char *key, struct xv_policy_rule
 
 static int fill_icmp(const json_t *rule, struct xv_policy_rule *r, struct xv_err *err)
 {
-	static const char *const keys[] = {"icmp-type", "icmp-code"};
+	static const char *const keys[] = {"icmp_type", "icmp_code"};
 
 	r->icmp_type = (int16_t)number_of(rule, keys[0], -1);
 	r->icmp_code = (int16_t)number_of(rule, keys[1], -1);
@@ -141,7 +141,7 @@ static int fill_icmp(const json_t *rule, struct xv_policy_rule *r, struct xv_err
 			return fault(err, keys[i], "needs protocol icmp or icmpv6");
 	}
 	if (r->icmp_code >= 0 && r->icmp_type < 0)
-		return fault(err, keys[1], "needs icmp-type: what a code means depends on it");
+		return fault(err, keys[1], "needs icmp_type: what a code means depends on it");
 	return 0;
 }
 
@@ -167,13 +167,13 @@ static int fill(const json_t *rule, struct xv_policy_rule *r, struct xv_err *err
 		strcmp(text_of(rule, "action"), "allow") == 0 ? XV_POLICY_ALLOW : XV_POLICY_DENY;
 	snprintf(r->name, sizeof(r->name), "%s", name ? name : "");
 	r->vlan = number_of(rule, "vlan", -1);
-	fill_mac(rule, "source-mac", r->eth_src, r->eth_src_mask);
-	fill_mac(rule, "destination-mac", r->eth_dst, r->eth_dst_mask);
+	fill_mac(rule, "source_mac", r->eth_src, r->eth_src_mask);
+	fill_mac(rule, "destination_mac", r->eth_dst, r->eth_dst_mask);
 	rc = fill_ip(rule, r, err);
 	if (rc == 0)
-		rc = fill_ports(rule, "source-port", r, &r->src_port_min, &r->src_port_max, err);
+		rc = fill_ports(rule, "source_port", r, &r->src_port_min, &r->src_port_max, err);
 	if (rc == 0)
-		rc = fill_ports(rule, "destination-port", r, &r->dst_port_min, &r->dst_port_max,
+		rc = fill_ports(rule, "destination_port", r, &r->dst_port_min, &r->dst_port_max,
 				err);
 	return rc == 0 ? fill_icmp(rule, r, err) : rc;
 }

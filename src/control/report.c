@@ -7,6 +7,9 @@
 
 #include "base/clock.h"
 #include "control/model.h"
+#include "control/tunnels.h"
+#include "fastpath/flow.h"
+#include "fastpath/fused.h"
 #include "fastpath/ledger.h"
 #include "table/mac_table.h"
 
@@ -48,18 +51,21 @@ json_t *xv_report_port(struct xv_host_port *p)
 	json_t *object = json_object(), *drops = json_object(), *config, *value;
 	struct xv_port_info info = {0};
 	struct xv_ledger ledger;
-	const char *key;
+	const char *key, *vtep;
 
 	p->port->ops->info(p->port, &info);
 	xv_ledger_read(p->port, &ledger);
 	/* name and kind come first by the order of the schema, then what it is doing. */
-	config = xv_model_get(p->host->model, "port", p->port->name);
+	config = xv_model_port(p->host->model, p->port->name);
 	put_text(object, "name", p->port->name);
 	put_text(object, "kind", xv_port_kind_name(p->port->ops->kind));
 	put_text(object, "state", xv_port_state_name(info.state));
 	json_object_foreach (config, key, value)
 		json_object_set(object, key, value);
 	put_text(object, "wire", xv_model_wire_of(p->host->model, p->port->name));
+	vtep = xv_tunnels_vtep_of(p->host->model, p->port->name);
+	if (vtep != NULL)
+		put_text(object, "vtep", vtep);
 	if (info.driver[0])
 		put_text(object, "driver", info.driver);
 	put_number(object, "queues_active", info.queues_active);
@@ -108,8 +114,8 @@ json_t *xv_report_policy(const struct xv_host *host, const char *name)
 	const char *port_name;
 
 	json_object_foreach (json_object_get(host->model, "port"), port_name, port) {
-		const char *egress = json_string_value(json_object_get(port, "egress-policy"));
-		const char *ingress = json_string_value(json_object_get(port, "ingress-policy"));
+		const char *egress = json_string_value(json_object_get(port, "egress_policy"));
+		const char *ingress = json_string_value(json_object_get(port, "ingress_policy"));
 
 		if ((egress != NULL && strcmp(egress, name) == 0) ||
 		    (ingress != NULL && strcmp(ingress, name) == 0))
@@ -117,6 +123,76 @@ json_t *xv_report_policy(const struct xv_host *host, const char *name)
 	}
 	json_object_set_new(object, "ports", ports);
 	return object;
+}
+
+static void put_host_address(json_t *object, const char *key, bool ipv6, const union xv_ip_addr *addr)
+{
+	struct xv_address address = {.ipv6 = ipv6, .addr = *addr};
+	char text[XV_MATCH_TEXT];
+
+	xv_address_format(&address, false, text);
+	put_text(object, key, text);
+}
+
+static void put_mac_address(json_t *object, const char *key, const uint8_t mac[6])
+{
+	char text[18];
+
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+	put_text(object, key, text);
+}
+
+json_t *xv_report_vtep(const struct xv_host *host, const char *name)
+{
+	json_t *object = json_copy(xv_model_get(host->model, "vtep", name)), *networks = json_array(), *network;
+	struct xv_host_vtep *v = xv_host_vtep_lookup(host, name);
+	const char *network_name;
+
+	json_object_foreach (json_object_get(host->model, "network"), network_name, network) {
+		const char *vtep = json_string_value(json_object_get(network, "vtep"));
+
+		if (vtep != NULL && strcmp(vtep, name) == 0)
+			json_array_append_new(networks, json_string(network_name));
+	}
+	if (v != NULL)
+		put_mac_address(object, "mac", v->vtep->mac);
+	json_object_set_new(object, "networks", networks);
+	return object;
+}
+
+static json_t *tunnel(struct xv_host_port *p)
+{
+	static const char *const types[] = {
+		[XV_TUNNEL_VXLAN] = "vxlan", [XV_TUNNEL_GENEVE] = "geneve", [XV_TUNNEL_NVGRE] = "nvgre"};
+	const struct xv_tunnel *t = p->tunnel;
+	json_t *object = xv_report_port(p);
+	union xv_ip_addr next_hop;
+	uint8_t mac[6];
+	bool known = xv_tunnel_next_hop(t, &next_hop, mac);
+
+	put_text(object, "state", t->vtep->uplink_port == NULL ? "down" : known ? "up" : "resolving");
+	put_text(object, "tunnel", types[t->type]);
+	put_host_address(object, "next_hop", t->vtep->ipv6, &next_hop);
+	if (known)
+		put_mac_address(object, "next_hop_mac", mac);
+	else
+		put_text(object, "next_hop_mac", NULL);
+	return object;
+}
+
+json_t *xv_report_tunnels(const struct xv_host *host, const char *network)
+{
+	json_t *list = json_array(), *config;
+	const char *name;
+
+	json_object_foreach (json_object_get(host->model, "tunnel"), name, config) {
+		struct xv_host_port *p = xv_host_port_lookup(host, name);
+
+		if (p != NULL && p->tunnel != NULL &&
+		    (network == NULL || strcmp(json_string_value(json_object_get(config, "network")), network) == 0))
+			json_array_append_new(list, tunnel(p));
+	}
+	return list;
 }
 
 json_t *xv_report_wire(const struct xv_host *host, const char *name)
@@ -217,25 +293,32 @@ json_t *xv_report_macs(const struct xv_host *host, const char *network)
 	return walk.list;
 }
 
+static void add_drops(struct xv_host_port *p, json_t *list)
+{
+	struct xv_ledger ledger;
+
+	xv_ledger_read(p->port, &ledger);
+	for (unsigned int i = 0; i < XV_DROP_MAX; i++) {
+		if (ledger.drops[i] > 0)
+			json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:s}", "port", p->port->name, "reason",
+							      xv_drop_info[i].name, "packets",
+							      (json_int_t)ledger.drops[i], "explanation",
+							      xv_drop_info[i].explanation));
+	}
+}
+
 json_t *xv_report_drops(const struct xv_host *host, const char *port)
 {
+	static const char *const types[] = {"port", "tunnel"};
 	json_t *list = json_array(), *config;
-	struct xv_ledger ledger;
 	const char *name;
 
-	json_object_foreach (json_object_get(host->model, "port"), name, config) {
-		struct xv_host_port *p = xv_host_port_lookup(host, name);
+	for (unsigned int t = 0; t < 2; t++) {
+		json_object_foreach (json_object_get(host->model, types[t]), name, config) {
+			struct xv_host_port *p = xv_host_port_lookup(host, name);
 
-		if (p == NULL || (port != NULL && strcmp(port, name) != 0))
-			continue;
-		xv_ledger_read(p->port, &ledger);
-		for (unsigned int i = 0; i < XV_DROP_MAX; i++) {
-			if (ledger.drops[i] > 0)
-				json_array_append_new(
-					list, json_pack("{s:s, s:s, s:I, s:s}", "port", name,
-							"reason", xv_drop_info[i].name, "packets",
-							(json_int_t)ledger.drops[i], "explanation",
-							xv_drop_info[i].explanation));
+			if (p != NULL && (port == NULL || strcmp(port, name) == 0))
+				add_drops(p, list);
 		}
 	}
 	return list;
@@ -263,6 +346,45 @@ static json_t *host_ports(const struct xv_host *host)
 	put_number(object, "total", n);
 	for (unsigned int s = 0; s < 4; s++)
 		put_number(object, xv_port_state_name(states[s]), count[s]);
+	return object;
+}
+
+static json_t *fused_flows(const struct xv_host_worker *w)
+{
+	json_t *object = json_object();
+	struct xv_fused_stats s;
+
+	xv_fused_get_stats(xv_worker_fused(w->worker), &s);
+	put_text(object, "name", xv_worker_name(w->worker));
+	put_number(object, "fused", s.entries);
+	put_number(object, "trails", s.trails);
+	put_number(object, "hits", s.hits);
+	put_number(object, "misses", s.misses);
+	put_ratio(object, "hit_ratio", s.hits, s.hits + s.misses);
+	put_number(object, "inserted", s.inserted);
+	put_number(object, "evicted", s.evicted);
+	return object;
+}
+
+json_t *xv_report_flows(const struct xv_host *host)
+{
+	json_t *object = json_object(), *workers = json_array();
+	struct xv_cls_stats s;
+
+	xv_classifier_stats(xv_flow_classifier, &s);
+	put_number(object, "flows", xv_flows_count());
+	put_number(object, "masks", s.subtables);
+	put_number(object, "memory_bytes", s.bytes);
+	put_number(object, "lookups", s.lookups);
+	put_number(object, "hits", s.hits);
+	put_ratio(object, "masks_asked", s.visits, s.lookups);
+	put_number(object, "requested", xv_flows_requested());
+	put_number(object, "refused", xv_flows_refused());
+	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
+		if (host->workers[i] != NULL)
+			json_array_append_new(workers, fused_flows(host->workers[i]));
+	}
+	json_object_set_new(object, "workers", workers);
 	return object;
 }
 

@@ -10,6 +10,7 @@ static const char *const log_levels[] = {"error", "warning", "info", "debug", NU
 static const char *const hugepage_words[] = {"auto", "off", NULL};
 static const char *const port_kinds[] = {"vhost", "ethdev", "tap", "dummy", NULL};
 static const char *const vhost_modes[] = {"server", "client", NULL};
+static const char *const tunnel_types[] = {"vxlan", "geneve", "nvgre", NULL};
 static const char *const verdicts[] = {"deny", "allow", NULL};
 
 static const struct xv_key daemon_keys[] = {
@@ -109,6 +110,27 @@ static const struct xv_key network_keys[] = {
 	 .max = 1 << 20,
 	 .def = "4096",
 	 .help = "addresses learned at most; frames to others are flooded"},
+	{.name = "vtep",
+	 .type = XV_TYPE_NAME,
+	 .ref = "vtep",
+	 .example = "v0",
+	 .help = "our end of the tunnels by which the network spans hosts; unset = this host only"},
+	{.name = "vni",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 0,
+	 .max = (1 << 24) - 1,
+	 .example = "100",
+	 .help = "number of the network in its tunnels; required with vtep"},
+	{.name = "tunnel",
+	 .type = XV_TYPE_WORD,
+	 .words = tunnel_types,
+	 .example = "vxlan",
+	 .help = "type of its tunnels; unset = vxlan"},
+	{.name = "remotes",
+	 .type = XV_TYPE_IPS,
+	 .max = 512,
+	 .example = "[192.0.2.2, 192.0.2.3]",
+	 .help = "addresses of the other hosts' VTEPs; what is flooded goes to each"},
 	{.name = NULL},
 };
 
@@ -125,7 +147,7 @@ static const struct xv_key rule_keys[] = {
 	 .max = XV_NAME_MAX,
 	 .example = "no-lab",
 	 .help = "name of the rule; unset = \"rule N\""},
-	{.name = "ip-version",
+	{.name = "ip_version",
 	 .type = XV_TYPE_NUMBER,
 	 .min = 4,
 	 .max = 6,
@@ -143,41 +165,41 @@ static const struct xv_key rule_keys[] = {
 	 .type = XV_TYPE_PREFIX,
 	 .example = "10.0.0.0/8",
 	 .help = "destination addresses"},
-	{.name = "source-port",
+	{.name = "source_port",
 	 .type = XV_TYPE_PORTS,
 	 .example = "1024-65535",
 	 .help = "source ports, of tcp, udp or sctp"},
-	{.name = "destination-port",
+	{.name = "destination_port",
 	 .type = XV_TYPE_PORTS,
 	 .example = "80",
 	 .help = "destination ports, of tcp, udp or sctp"},
-	{.name = "icmp-type",
+	{.name = "icmp_type",
 	 .type = XV_TYPE_NUMBER,
 	 .min = 0,
 	 .max = 255,
 	 .example = "8",
 	 .help = "type of the message, of icmp or icmpv6"},
-	{.name = "icmp-code",
+	{.name = "icmp_code",
 	 .type = XV_TYPE_NUMBER,
 	 .min = 0,
 	 .max = 255,
 	 .example = "0",
-	 .help = "code of the message, together with icmp-type"},
+	 .help = "code of the message, together with icmp_type"},
 	{.name = "vlan",
 	 .type = XV_TYPE_NUMBER,
 	 .min = 0,
 	 .max = 4094,
 	 .example = "20",
 	 .help = "VLAN in the outermost tag; 0 = no tag, or one without a VLAN"},
-	{.name = "source-mac",
+	{.name = "source_mac",
 	 .type = XV_TYPE_MAC,
 	 .example = "02:00:00:00:00:01",
 	 .help = "source MAC address"},
-	{.name = "destination-mac",
+	{.name = "destination_mac",
 	 .type = XV_TYPE_MAC,
 	 .example = "01:00:00:00:00:00/01:00:00:00:00:00",
 	 .help = "destination MAC address"},
-	{.name = "ether-type",
+	{.name = "ether_type",
 	 .type = XV_TYPE_ETH_TYPE,
 	 .example = "0x0806",
 	 .help = "Ethernet type behind VLAN tags; 0x05ff = 802.3 frames, which have none"},
@@ -284,12 +306,12 @@ static const struct xv_key port_keys[] = {
 	 .max = 4094,
 	 .example = "[20, 30-39]",
 	 .help = "VLANs that pass tagged"},
-	{.name = "egress-policy",
+	{.name = "egress_policy",
 	 .type = XV_TYPE_NAME,
 	 .ref = "policy",
 	 .example = "web",
 	 .help = "policy for what the VM sends; unset = everything is allowed"},
-	{.name = "ingress-policy",
+	{.name = "ingress_policy",
 	 .type = XV_TYPE_NAME,
 	 .ref = "policy",
 	 .example = "web",
@@ -326,6 +348,30 @@ static const struct xv_key port_keys[] = {
 	 .help = "how much of an unused limit is saved up, as time"},
 	{.name = "tso", .type = XV_TYPE_BOOL, .def = "true", .help = "offer segmentation offload"},
 	{.name = "csum", .type = XV_TYPE_BOOL, .def = "true", .help = "offer checksum offload"},
+	{.name = NULL},
+};
+
+static const struct xv_key vtep_keys[] = {
+	{.name = "name",
+	 .type = XV_TYPE_NAME,
+	 .flags = XV_KEY_REQUIRED,
+	 .example = "v0",
+	 .help = "name of the VTEP"},
+	{.name = "port",
+	 .type = XV_TYPE_NAME,
+	 .ref = "port",
+	 .flags = XV_KEY_REQUIRED,
+	 .example = "uplink0",
+	 .help = "the uplink: an ethdev or tap port that belongs to no network and no wire"},
+	{.name = "address",
+	 .type = XV_TYPE_INTERFACE,
+	 .flags = XV_KEY_REQUIRED,
+	 .example = "192.0.2.1/24",
+	 .help = "its own address in the underlay, with the length of the prefix that is on-link"},
+	{.name = "gateway",
+	 .type = XV_TYPE_IP,
+	 .example = "192.0.2.254",
+	 .help = "the way to remotes that are not on-link"},
 	{.name = NULL},
 };
 
@@ -368,6 +414,10 @@ const struct xv_object xv_schema[] = {
 	 .section = "ports",
 	 .keys = port_keys,
 	 .help = "where packets come in and go out"},
+	{.name = "vtep",
+	 .section = "vteps",
+	 .keys = vtep_keys,
+	 .help = "our end of tunnels to other hosts"},
 	{.name = "wire", .section = "wires", .keys = wire_keys, .help = "a fixed pair of ports"},
 	{.name = NULL},
 };
@@ -476,6 +526,15 @@ const char *xv_key_describe(const struct xv_key *key, char *buf, size_t size)
 		break;
 	case XV_TYPE_ETH_TYPE:
 		snprintf(buf, size, "number 0x05ff..0xffff");
+		break;
+	case XV_TYPE_IP:
+		snprintf(buf, size, "IPv4 or IPv6 address of a host");
+		break;
+	case XV_TYPE_INTERFACE:
+		snprintf(buf, size, "address/length of a host");
+		break;
+	case XV_TYPE_IPS:
+		snprintf(buf, size, "list of addresses");
 		break;
 	case XV_TYPE_ENTRIES:
 		snprintf(buf, size, "list of %ss", key->entry);

@@ -28,6 +28,10 @@ enum xv_type {
 	XV_TYPE_PORTS,    /* N or N-M */
 	XV_TYPE_MAC,      /* with a mask or without */
 	XV_TYPE_ETH_TYPE, /* number, also hexadecimal */
+	/* Hosts. */
+	XV_TYPE_IP,        /* one address */
+	XV_TYPE_INTERFACE, /* address/length: of an interface */
+	XV_TYPE_IPS,       /* list of at most max addresses */
 	XV_TYPE_ENTRIES,  /* list of at most max mappings, whose keys are in `keys` */
 };
 

@@ -20,11 +20,14 @@
 #define MAX_UNREAD_BYTES  (256 * 1024) /* answers that a client may leave unread */
 #define UNREAD_TIMEOUT_S  30
 #define SOCKET_MODE       0660
+#define TASK_WAIT_US      1000
 
 struct client {
 	LIST_ENTRY(client) entry;
 	struct xv_server *server;
 	struct bufferevent *bev;
+	struct xv_task *task; /* of the answer that is being written; later requests wait for it */
+	struct event *task_timer;
 	bool held;    /* not served until its answers are read */
 	bool closing; /* goes when its answers are read */
 };
@@ -42,6 +45,9 @@ static void client_destroy(struct client *client)
 {
 	LIST_REMOVE(client, entry);
 	client->server->n_clients--;
+	if (client->task != NULL)
+		client->task->destroy(client->task);
+	event_free(client->task_timer);
 	bufferevent_free(client->bev);
 	free(client);
 }
@@ -100,8 +106,21 @@ static void send_error(struct client *client, json_t *id, int code, const struct
 				    error_object(err, code, file)));
 }
 
+/* The answer begins now and ends when the task is done. */
+static void task_begin(struct client *client, struct xv_task *task, json_t *id)
+{
+	char *text = json_dumps(id != NULL ? id : json_null(), JSON_COMPACT | JSON_ENCODE_ANY);
+
+	evbuffer_add_printf(bufferevent_get_output(client->bev), "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":",
+			    text ? text : "null");
+	free(text);
+	client->task = task;
+	event_active(client->task_timer, 0, 0);
+}
+
 static void handle_request(struct client *client, json_t *request)
 {
+	struct xv_task *task = NULL;
 	json_t *id = json_object_get(request, "id"), *params = json_object_get(request, "params");
 	const char *method = json_string_value(json_object_get(request, "method"));
 	const char *version = json_string_value(json_object_get(request, "jsonrpc"));
@@ -121,9 +140,11 @@ static void handle_request(struct client *client, json_t *request)
 	}
 	if (params == NULL)
 		params = none = json_object();
-	rc = xv_handle(client->server->host, method, params, &result, &err);
+	rc = xv_handle(client->server->host, method, params, &result, &task, &err);
 	if (json_object_get(request, "id") == NULL) { /* a notification: no answer */
 		json_decref(result);
+		if (task != NULL)
+			task->destroy(task);
 	} else if (rc < 0) {
 		const char *file = json_string_value(json_object_get(params, "file"));
 
@@ -131,6 +152,8 @@ static void handle_request(struct client *client, json_t *request)
 			xv_err_set(&err, rc, XV_ERR_INTERNAL, "%s", strerror(-rc));
 		send_error(client, id, rpc_code(err.code), &err,
 			   strcmp(method, "host.apply") == 0 ? file : NULL);
+	} else if (task != NULL) {
+		task_begin(client, task, id);
 	} else {
 		send_json(client, json_pack("{s:s, s:O?, s:o?}", "jsonrpc", "2.0", "id", id,
 					    "result", result));
@@ -165,18 +188,20 @@ static void serve(struct client *client)
 	size_t len;
 	char *line;
 
-	while (evbuffer_get_length(out) <= MAX_UNREAD_BYTES) {
+	while (client->task == NULL && evbuffer_get_length(out) <= MAX_UNREAD_BYTES) {
 		line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF);
 		if (line == NULL)
 			break;
 		handle_line(client, line, len);
 		free(line);
 	}
-	client->held = evbuffer_get_length(out) > MAX_UNREAD_BYTES;
+	client->held = client->task == NULL && evbuffer_get_length(out) > MAX_UNREAD_BYTES;
 	if (client->held) {
 		bufferevent_disable(client->bev, EV_READ);
 		return;
 	}
+	if (client->task != NULL || client->closing)
+		return; /* reading goes on, if only to see it go; the buffer is bounded */
 	bufferevent_enable(client->bev, EV_READ);
 	if (evbuffer_get_length(in) >= MAX_REQUEST_BYTES) {
 		xv_err_set(&err, -EMSGSIZE, XV_ERR_RANGE, "the request is larger than %d bytes",
@@ -188,10 +213,39 @@ static void serve(struct client *client)
 	}
 }
 
+/* Write more of an answer. Not while much of it is unread: on_written() goes on then. */
+static void task_step(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *client = arg;
+	struct evbuffer *out = bufferevent_get_output(client->bev);
+
+	(void)fd;
+	(void)what;
+	if (client->task == NULL || evbuffer_get_length(out) > MAX_UNREAD_BYTES)
+		return;
+	switch (client->task->step(client->task, out)) {
+	case XV_TASK_WAIT:
+		evtimer_add(client->task_timer, &(struct timeval){.tv_usec = TASK_WAIT_US});
+		break;
+	case XV_TASK_MORE:
+		evtimer_add(client->task_timer, &(struct timeval){0});
+		break;
+	case XV_TASK_DONE:
+		client->task->destroy(client->task);
+		client->task = NULL;
+		evbuffer_add(out, "}\n", 2);
+		serve(client);
+		break;
+	}
+}
+
 static void on_read(struct bufferevent *bev, void *arg)
 {
+	struct client *client = arg;
+
 	(void)bev;
-	serve(arg);
+	if (client->task == NULL)
+		serve(client);
 }
 
 /* All answers are read. */
@@ -199,11 +253,12 @@ static void on_written(struct bufferevent *bev, void *arg)
 {
 	struct client *client = arg;
 
-	(void)bev;
-	if (client->closing)
-		client_destroy(client);
-	else if (client->held)
+	if (client->task == NULL && client->held)
 		serve(client);
+	if (client->task != NULL)
+		event_active(client->task_timer, 0, 0);
+	else if (client->closing && evbuffer_get_length(bufferevent_get_output(bev)) == 0)
+		client_destroy(client);
 }
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
@@ -211,7 +266,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	struct client *client = arg;
 
 	/* It may have closed its sending half only and still wait for answers. */
-	if ((what & BEV_EVENT_EOF) && evbuffer_get_length(bufferevent_get_output(bev)) > 0) {
+	if ((what & BEV_EVENT_EOF) &&
+	    (client->task != NULL || evbuffer_get_length(bufferevent_get_output(bev)) > 0)) {
 		client->closing = true;
 		bufferevent_disable(bev, EV_READ);
 		return;
@@ -241,8 +297,13 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	client->server = server;
-	client->bev = bufferevent_socket_new(server->events, peer, BEV_OPT_CLOSE_ON_FREE);
+	client->task_timer = evtimer_new(server->events, task_step, client);
+	client->bev = client->task_timer != NULL
+			      ? bufferevent_socket_new(server->events, peer, BEV_OPT_CLOSE_ON_FREE)
+			      : NULL;
 	if (client->bev == NULL) {
+		if (client->task_timer != NULL)
+			event_free(client->task_timer);
 		free(client);
 		close(peer);
 		return;

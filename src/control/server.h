@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The API's transport: JSON-RPC 2.0 over a unix stream socket, one JSON object per line each way,
- * any number of requests per connection, answered in order. What a method does is in handlers.c.
+ * any number of requests per connection, answered in order. What a method does is in handlers.c; an answer that takes
+ * time (task.h) is written bit by bit, as the client reads it, while others are served.
  * Control thread.
  *
  * Bounds: a request of 1 MiB, 64 clients; a client that does not read its answers is not served

@@ -7,6 +7,7 @@
 
 #include "control/check.h"
 #include "control/model.h"
+#include "control/tunnels.h"
 #include "table/mac_table.h"
 #include "table/rcu.h"
 
@@ -66,9 +67,10 @@ static bool policy_of(const struct xv_host *host, const json_t *port, const char
 static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 			    struct xv_binding *want)
 {
-	const char *name = p->port->name, *network, *wire;
-	const json_t *config = xv_model_get(model, "port", name);
+	const char *name = p->port->name, *network, *wire, *vtep;
+	const json_t *config = xv_model_port(model, name);
 	struct xv_host_network *n;
+	struct xv_host_vtep *v;
 
 	memset(want, 0, sizeof(*want)); /* padding too */
 	if (p->leaving || config == NULL)
@@ -80,11 +82,19 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 			return false;
 		want->forward = XV_FORWARD_NETWORK;
 		want->network = n->network;
+		want->tunnel = p->tunnel;
 		want->vlan = (uint16_t)number_of(config, "vlan");
 		want->trunk = json_array_size(json_object_get(config, "trunk")) > 0;
 		xv_check_vlans(json_object_get(config, "trunk"), want->trunk_vlans);
-		return policy_of(p->host, config, "egress-policy", &want->egress_policy) &&
-		       policy_of(p->host, config, "ingress-policy", &want->ingress_policy);
+		return policy_of(p->host, config, "egress_policy", &want->egress_policy) &&
+		       policy_of(p->host, config, "ingress_policy", &want->ingress_policy);
+	}
+	vtep = xv_tunnels_vtep_of(model, name);
+	if (vtep != NULL) {
+		v = xv_host_vtep_lookup(p->host, vtep);
+		want->forward = XV_FORWARD_VTEP;
+		want->vtep = v != NULL ? v->vtep : NULL;
+		return v != NULL;
 	}
 	wire = xv_model_wire_of(model, name);
 	if (wire == NULL)
@@ -98,6 +108,7 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 static bool same_domain(const struct xv_binding *a, const struct xv_binding *b)
 {
 	return a->forward == b->forward && a->network == b->network && a->peer == b->peer &&
+	       a->vtep == b->vtep && a->tunnel == b->tunnel &&
 	       a->vlan == b->vlan && a->trunk == b->trunk &&
 	       memcmp(a->trunk_vlans, b->trunk_vlans, sizeof(a->trunk_vlans)) == 0;
 }
@@ -131,6 +142,33 @@ static int publish_all_members(struct xv_host *host)
 	TAILQ_FOREACH (n, &host->networks, entry) {
 		if (rc == 0)
 			rc = publish_members(host, n->network);
+	}
+	return rc;
+}
+
+/* Packets are accepted from the tunnels whose ports are bound. */
+static int publish_tunnels(struct xv_host *host, struct xv_vtep *vtep)
+{
+	const struct xv_tunnel *tunnels[XV_MAX_PORTS];
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
+		struct xv_host_port *p = host->ports[i];
+
+		if (p != NULL && p->is_bound && p->tunnel != NULL && p->tunnel->vtep == vtep)
+			tunnels[n++] = p->tunnel;
+	}
+	return xv_vtep_publish(vtep, tunnels, n);
+}
+
+static int publish_all_tunnels(struct xv_host *host)
+{
+	struct xv_host_vtep *v;
+	int rc = 0;
+
+	TAILQ_FOREACH (v, &host->vteps, entry) {
+		if (rc == 0)
+			rc = publish_tunnels(host, v->vtep);
 	}
 	return rc;
 }
@@ -232,11 +270,15 @@ static int leave(struct xv_host *host, const json_t *model, const struct xv_plac
 		    (desired_binding(p, model, &want) && same_domain(&want, &p->bound)))
 			continue;
 		left[i] = p->bound.network;
+		if (p->bound.vtep != NULL)
+			xv_vtep_set_uplink(p->bound.vtep, NULL);
 		p->is_bound = false;
 		xv_port_bind(p->port, NULL);
 		any = true;
 	}
 	rc = any ? publish_all_members(host) : 0;
+	if (rc == 0 && any)
+		rc = publish_all_tunnels(host);
 	for (uint8_t slot = 0; slot < XV_MAX_WORKERS && rc == 0; slot++) {
 		if (host->workers[slot] != NULL && loses(slot, &host->placement, next)) {
 			rc = publish_queues(host, slot, &host->placement, next);
@@ -256,7 +298,7 @@ static int leave(struct xv_host *host, const json_t *model, const struct xv_plac
 
 static int join_port(struct xv_host_port *p, const json_t *model)
 {
-	const json_t *config = xv_model_get(model, "port", p->port->name);
+	const json_t *config = xv_model_port(model, p->port->name);
 	struct xv_rate_limit *old_rx = NULL, *old_tx = NULL;
 	uint32_t burst_ms = (uint32_t)number_of(config, "limit_burst_ms");
 	struct xv_binding want, *binding;
@@ -281,6 +323,8 @@ static int join_port(struct xv_host_port *p, const json_t *model)
 		memcpy(&p->bound, &want, sizeof(want));
 		p->is_bound = true;
 		xv_port_bind(p->port, binding);
+		if (want.vtep != NULL)
+			xv_vtep_set_uplink(want.vtep, p->port);
 	}
 	/* After the binding that named them: deferred calls run in order. */
 	if (old_rx != NULL)
@@ -301,6 +345,8 @@ static int join(struct xv_host *host, const json_t *model, const struct xv_place
 	}
 	if (rc == 0)
 		rc = publish_all_members(host);
+	if (rc == 0)
+		rc = publish_all_tunnels(host);
 	for (uint8_t slot = 0; slot < XV_MAX_WORKERS && rc == 0; slot++) {
 		if (host->workers[slot] != NULL && loses(slot, next, &host->placement))
 			rc = publish_queues(host, slot, next, NULL);

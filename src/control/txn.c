@@ -11,6 +11,7 @@
 #include "control/metrics.h"
 #include "control/model.h"
 #include "control/settle.h"
+#include "control/tunnels.h"
 #include "table/rcu.h"
 
 struct txn {
@@ -98,16 +99,24 @@ static void mark_leaving(struct txn *t)
 	struct xv_host *host = t->host;
 	struct xv_host_network *n;
 	struct xv_host_policy *policy;
+	struct xv_host_vtep *v;
 	json_t *want;
 
+	TAILQ_FOREACH (v, &host->vteps, entry) {
+		want = get(t->to, "vtep", v->vtep->name);
+		v->leaving = want == NULL || !json_equal(want, v->config);
+	}
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
 		struct xv_host_port *p = host->ports[i];
 
 		if (p == NULL)
 			continue;
-		want = get(t->to, "port", p->port->name);
+		want = xv_model_port(t->to, p->port->name);
 		p->leaving =
-			want == NULL || flag_differs(type, p->config, want, XV_KEY_DEVICE, NULL);
+			want == NULL || flag_differs(type, p->config, want, XV_KEY_DEVICE, NULL) ||
+			(p->tunnel != NULL &&
+			 (!json_equal(want, p->config) ||
+			  xv_host_vtep_lookup(host, p->tunnel->vtep->name) == NULL));
 	}
 	TAILQ_FOREACH (n, &host->networks, entry) {
 		want = get(t->to, "network", n->network->name);
@@ -181,6 +190,23 @@ static int create_policies(struct txn *t)
 	return 0;
 }
 
+static int create_vteps(struct txn *t)
+{
+	struct xv_host_vtep *v;
+	const char *name;
+	json_t *config;
+	int rc;
+
+	json_object_foreach (json_object_get(t->to, "vtep"), name, config) {
+		if (xv_host_vtep_lookup(t->host, name) != NULL)
+			continue;
+		rc = xv_host_vtep_create(t->host, config, &v, t->err);
+		if (rc < 0)
+			return blame(t, rc, "vtep", name);
+	}
+	return 0;
+}
+
 static int create_metrics(struct txn *t)
 {
 	json_t *from = json_object_get(t->from, "daemon"), *to = json_object_get(t->to, "daemon");
@@ -214,7 +240,8 @@ static int reconfigure_ports(struct txn *t)
 
 		if (p == NULL || p->leaving || p->fresh)
 			continue;
-		rc = xv_host_port_reconfigure(p, get(t->to, "port", p->port->name), daemon, t->err);
+		rc = xv_host_port_reconfigure(p, xv_model_port(t->to, p->port->name), daemon,
+					      t->err);
 		if (rc == -ENOTSUP)
 			p->leaving = true;
 		else if (rc < 0)
@@ -264,6 +291,26 @@ static int create_ports(struct txn *t, bool contested)
 	return 0;
 }
 
+/* After the ports, of which there is one for each. */
+static int create_tunnels(struct txn *t)
+{
+	const json_t *daemon = json_object_get(t->to, "daemon");
+	struct xv_host_port *p;
+	const char *name;
+	json_t *config;
+	int rc;
+
+	json_object_foreach (json_object_get(t->to, "tunnel"), name, config) {
+		if (xv_host_port_lookup(t->host, name) != NULL)
+			continue;
+		rc = xv_host_port_create(t->host, config, daemon, &p, t->err);
+		if (rc < 0)
+			return blame(t, rc, "network",
+				     json_string_value(json_object_get(config, "network")));
+	}
+	return 0;
+}
+
 /*
  * Exchange the marks: what came with the transaction counts as leaving, what leaves as staying, so
  * that the old model can be settled. Called twice it restores them.
@@ -272,6 +319,7 @@ static void swap_marks(struct xv_host *host)
 {
 	struct xv_host_network *n;
 	struct xv_host_policy *policy;
+	struct xv_host_vtep *v;
 	bool fresh;
 
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
@@ -292,6 +340,11 @@ static void swap_marks(struct xv_host *host)
 		fresh = policy->fresh;
 		policy->fresh = policy->leaving;
 		policy->leaving = fresh;
+	}
+	TAILQ_FOREACH (v, &host->vteps, entry) {
+		fresh = v->fresh;
+		v->fresh = v->leaving;
+		v->leaving = fresh;
 	}
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		struct xv_host_worker *w = host->workers[i];
@@ -344,6 +397,7 @@ static void destroy_leaving(struct xv_host *host)
 {
 	struct xv_host_policy *policy, *next_policy;
 	struct xv_host_network *n, *next;
+	struct xv_host_vtep *v, *next_vtep;
 
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
 		if (host->ports[i] != NULL && host->ports[i]->leaving)
@@ -359,6 +413,11 @@ static void destroy_leaving(struct xv_host *host)
 		if (policy->leaving)
 			xv_host_policy_destroy(host, policy);
 	}
+	for (v = TAILQ_FIRST(&host->vteps); v != NULL; v = next_vtep) {
+		next_vtep = TAILQ_NEXT(v, entry);
+		if (v->leaving)
+			xv_host_vtep_destroy(host, v);
+	}
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		if (host->workers[i] != NULL && host->workers[i]->leaving)
 			xv_host_worker_destroy(host, host->workers[i]);
@@ -369,6 +428,7 @@ static void clear_marks(struct xv_host *host)
 {
 	struct xv_host_policy *policy;
 	struct xv_host_network *n;
+	struct xv_host_vtep *v;
 
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
 		if (host->ports[i] != NULL)
@@ -378,6 +438,8 @@ static void clear_marks(struct xv_host *host)
 		n->leaving = n->fresh = false;
 	TAILQ_FOREACH (policy, &host->policies, entry)
 		policy->leaving = policy->fresh = false;
+	TAILQ_FOREACH (v, &host->vteps, entry)
+		v->leaving = v->fresh = false;
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		if (host->workers[i] != NULL)
 			host->workers[i]->leaving = host->workers[i]->fresh = false;
@@ -502,6 +564,8 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	rc = check_start_keys(&t);
 	if (rc < 0)
 		return rc;
+	if (json_object_set_new(desired, "tunnel", xv_tunnels_derive(desired)) < 0)
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 	diff = xv_model_diff(t.from, t.to);
 	if (diff == NULL)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
@@ -519,6 +583,8 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	if (rc == 0)
 		rc = create_policies(&t);
 	if (rc == 0)
+		rc = create_vteps(&t);
+	if (rc == 0)
 		rc = create_metrics(&t);
 	if (rc == 0)
 		rc = reconfigure_ports(&t);
@@ -528,6 +594,8 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 		rc = release_contested(&t, released);
 	if (rc == 0)
 		rc = create_ports(&t, true);
+	if (rc == 0)
+		rc = create_tunnels(&t);
 	if (rc == 0)
 		rc = commit(&t);
 	if (rc < 0)

@@ -26,6 +26,7 @@
 #include "control/server.h"
 #include "control/txn.h"
 #include "fastpath/flow.h"
+#include "fastpath/vtep.h"
 #include "port/eal.h"
 #include "table/rcu.h"
 #include "virtio/vhost_user.h"
@@ -258,6 +259,11 @@ static int run(struct daemon *d)
 		complain(&err, rc, NULL, "flows");
 		goto out_rcu;
 	}
+	rc = xv_underlay_init();
+	if (rc < 0) {
+		complain(&err, rc, NULL, "tunnels");
+		goto out_flows;
+	}
 	d->events = events_create();
 	if (d->events == NULL) {
 		complain(&err, rc = -ENOMEM, NULL, "event loop");
@@ -320,6 +326,7 @@ out_vhost:
 out_events:
 	event_base_free(d->events);
 out_flows:
+	xv_underlay_fini();
 	xv_flows_fini();
 out_rcu:
 	xv_rcu_fini();

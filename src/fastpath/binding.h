@@ -13,11 +13,14 @@
 struct xv_network;
 struct xv_policy;
 struct xv_rate_limit;
+struct xv_tunnel;
+struct xv_vtep;
 
 enum xv_forward {
 	XV_FORWARD_NETWORK, /* MAC-learning bridge domain */
 	XV_FORWARD_WIRE,    /* everything to the peer, no look-up, nothing parsed */
 	XV_FORWARD_FLOWS,   /* flows decide, and only they */
+	XV_FORWARD_VTEP,    /* uplink: tunnel packets to the VTEP's address */
 };
 
 struct xv_binding {
@@ -37,6 +40,9 @@ struct xv_binding {
 	/* NETWORK; NULL = everything is allowed. They outlive the binding. */
 	const struct xv_policy *egress_policy;	/* what the VM sends */
 	const struct xv_policy *ingress_policy; /* what goes to the VM */
+	/* Port of kind tunnel, in a network: where it leads (fastpath/vtep.h). Outlives the binding. */
+	struct xv_tunnel *tunnel;
+	struct xv_vtep *vtep; /* VTEP; outlives the binding */
 };
 
 /* control. Publish binding (ownership passes; plain malloc memory) or NULL; the old one is freed after

@@ -7,6 +7,7 @@
 
 #include <rte_ether.h>
 
+#include "fastpath/bridge.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
 #include "fastpath/worker_state.h"
@@ -156,6 +157,15 @@ static struct rte_mbuf *another(struct rte_mbuf *m, bool will_be_written)
 	return copy;
 }
 
+/*
+ * Split horizon: every host sends to all others itself, so what came out of a tunnel has reached them already and would come
+ * around for ever.
+ */
+static inline bool from_tunnel(const struct xv_port *in)
+{
+	return in->ops->kind == XV_PORT_TUNNEL;
+}
+
 /* To every other member whose VLANs allow it. The original goes last. */
 static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_network *network,
 		  const struct frame *f)
@@ -177,6 +187,8 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 			continue;
 		b = atomic_load_explicit(&out->binding, memory_order_acquire);
 		if (b == NULL || b->network != network || !egress(b, f->vlan, &want_tag))
+			continue;
+		if (b->tunnel != NULL && from_tunnel(in))
 			continue;
 		if (held != NULL) {
 			struct rte_mbuf *m = another(f->m, held_tag != f->tagged);
@@ -236,6 +248,11 @@ static void forward(struct xv_worker *w, struct xv_port *in, const struct xv_net
 			flood(w, in, network, &frames[i]);
 		return;
 	}
+	if (unlikely(b->tunnel != NULL && from_tunnel(in))) {
+		for (i = 0; i < n; i++)
+			xv_packet_drop(w, pkts[i], XV_DROP_TUNNEL_HORIZON);
+		return;
+	}
 	if (unlikely(b->ingress_policy != NULL)) {
 		xv_flow_burst(w, in, atomic_load_explicit(&in->binding, memory_order_acquire), pkts, n);
 		return;
@@ -285,6 +302,10 @@ struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const
 	b = out == NULL ? NULL : atomic_load_explicit(&out->binding, memory_order_acquire);
 	if (b == NULL || b->network != network || !egress(b, frame.vlan, &want_tag)) {
 		flood(w, in, network, &frame);
+		return NULL;
+	}
+	if (b->tunnel != NULL && from_tunnel(in)) {
+		xv_packet_drop(w, m, XV_DROP_TUNNEL_HORIZON);
 		return NULL;
 	}
 	if (!retag(m, &frame, want_tag)) {
@@ -345,4 +366,76 @@ void xv_bridge_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bi
 		forward(w, in, binding->network, &frames[first[i]], &pkts[first[i]],
 			(uint16_t)(first[i + 1] - first[i]),
 			(keys[i] & KEY_MULTICAST) != 0 ? XV_MAC_NONE : ports[i]);
+}
+
+static void answer_drop(struct xv_bridge_answer *answer, enum xv_drop reason)
+{
+	answer->verdict = XV_BRIDGE_DROP;
+	answer->reason = reason;
+}
+
+void xv_bridge_ask(const struct xv_port *in, const struct xv_binding *binding, const uint8_t *data, uint16_t len,
+		   struct xv_bridge_answer *answer)
+{
+	const struct xv_network *network = binding->network;
+	const struct xv_members *members = atomic_load_explicit(&network->members, memory_order_acquire);
+	const struct xv_binding *b;
+	struct xv_parsed parsed;
+	struct frame frame;
+	uint64_t src_key;
+	struct xv_port *out;
+	bool want_tag;
+	unsigned int i;
+
+	memset(answer, 0, sizeof(*answer));
+	if (xv_parse_eth(data, len, &parsed) != XV_PARSE_OK) {
+		answer_drop(answer, len < RTE_ETHER_HDR_LEN ? XV_DROP_RUNT : XV_DROP_MALFORMED);
+		return;
+	}
+	if (!classify(binding, &parsed, &frame)) {
+		answer_drop(answer, XV_DROP_VLAN);
+		return;
+	}
+	answer->classified = true;
+	answer->vlan = frame.vlan;
+	answer->tci = frame.tci;
+	answer->tagged = frame.tagged;
+	src_key = parsed.src_key | frame.vlan;
+	frame.dst_key = parsed.dst_key | frame.vlan;
+	if ((frame.dst_key & KEY_RESERVED_MASK) == KEY_RESERVED) {
+		answer_drop(answer, XV_DROP_RESERVED_MAC);
+		return;
+	}
+	out = (frame.dst_key & KEY_MULTICAST) != 0
+		      ? NULL
+		      : xv_port_by_id(xv_mac_table_lookup(network->macs, frame.dst_key));
+	/* Its source would have been learned by then. */
+	if (out == in || (src_key == frame.dst_key && (src_key & KEY_MULTICAST) == 0)) {
+		answer_drop(answer, XV_DROP_SAME_PORT);
+		return;
+	}
+	b = out == NULL ? NULL : atomic_load_explicit(&out->binding, memory_order_acquire);
+	if (b != NULL && b->network == network && egress(b, frame.vlan, &want_tag)) {
+		if (b->tunnel != NULL && from_tunnel(in)) {
+			answer_drop(answer, XV_DROP_TUNNEL_HORIZON);
+			return;
+		}
+		answer->verdict = XV_BRIDGE_PORT;
+		answer->n = 1;
+		answer->ports[0] = (struct xv_bridge_hop){out, want_tag};
+		return;
+	}
+	answer->verdict = XV_BRIDGE_FLOOD;
+	for (i = 0; members != NULL && i < members->n; i++) {
+		out = members->ports[i];
+		if (out == in || atomic_load_explicit(&out->tx_queues, memory_order_relaxed) == 0)
+			continue;
+		b = atomic_load_explicit(&out->binding, memory_order_acquire);
+		if (b == NULL || b->network != network || !egress(b, frame.vlan, &want_tag) ||
+		    (b->tunnel != NULL && from_tunnel(in)))
+			continue;
+		answer->ports[answer->n++] = (struct xv_bridge_hop){out, want_tag};
+	}
+	if (answer->n == 0)
+		answer_drop(answer, XV_DROP_NO_MEMBER);
 }

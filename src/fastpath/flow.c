@@ -275,6 +275,14 @@ struct xv_flow *xv_flow_find(const struct xv_flow_key *key, const struct xv_flow
 	return rule != NULL ? flow_of(rule) : NULL;
 }
 
+struct xv_flow *xv_flow_peek(const struct xv_flow_key *key)
+{
+	struct xv_cls_rule *rule =
+		xv_classifier_lookup(xv_flow_classifier, NULL, (const uint64_t *)(const void *)key);
+
+	return rule != NULL ? flow_of(rule) : NULL;
+}
+
 void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct xv_flow_key *mask)
 {
 	xv_classifier_rule_get(xv_flow_classifier, &flow->rule, (uint64_t *)(void *)key, (uint64_t *)(void *)mask);
@@ -283,6 +291,11 @@ void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct x
 uint64_t xv_flows_refused(void)
 {
 	return n_refused;
+}
+
+unsigned int xv_flows_requested(void)
+{
+	return rte_ring_count(xv_flow_requests.wanted);
 }
 
 unsigned int xv_flows_count(void)

@@ -83,6 +83,8 @@ void xv_flow_set_actions(struct xv_flow *flow, struct xv_actions *actions);
 /* control. No packet uses it after the workers' present bursts; `flow` must not be used any more. */
 void xv_flow_del(struct xv_flow *flow);
 struct xv_flow *xv_flow_find(const struct xv_flow_key *key, const struct xv_flow_key *mask);
+/* The flow that a packet with this key would meet, or NULL. Counts nothing. */
+struct xv_flow *xv_flow_peek(const struct xv_flow_key *key);
 void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct xv_flow_key *mask);
 
 /* control. Exact as of the last sweep. */
@@ -101,6 +103,9 @@ void xv_flows_invalidate_port(const struct xv_port *port);
  */
 uint64_t xv_flows_sweep(void);
 uint64_t xv_flows_swept(void);
+
+/* Requests of workers that wait to become flows. */
+unsigned int xv_flows_requested(void);
 
 /* Readable when workers want flows: then xv_flows_poll() is due. */
 extern int xv_flows_event_fd;

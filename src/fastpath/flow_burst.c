@@ -100,7 +100,7 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 			continue;
 		}
 		if (unlikely(e->edit != 0 && !xv_fused_edit_apply(w->fused, e, m))) {
-			xv_packet_drop(w, m, XV_DROP_TUNNEL);
+			xv_packet_drop(w, m, XV_DROP_NO_BUFFER);
 			continue;
 		}
 		if (unlikely(e->encap != NULL)) {

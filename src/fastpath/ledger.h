@@ -6,6 +6,11 @@
  *     rx_packets + copies = forwarded + punts + sum(drops) + held
  *
  * tx_* counts what was sent out of this port, whichever port it came from.
+ *
+ * Tunnels: what the uplink receives and is decapsulated counts as forwarded by the uplink, and as received by the
+ * tunnel's port (inner bytes), which has to account for it from then on. What is sent into a tunnel counts as tx of the
+ * tunnel's port when it gets its outer headers (inner bytes, before segmentation), and as tx of the uplink and forwarded
+ * by its own input port when it was sent.
  */
 #pragma once
 
@@ -25,5 +30,7 @@ struct xv_ledger {
 
 /* control. Sum over all workers, living and gone, plus what the port itself refused (headers). */
 void xv_ledger_read(struct xv_port *port, struct xv_ledger *ledger);
+/* control. Packets that the control thread itself sent out of the port (ARP, ND, ICMP of a VTEP). */
+void xv_ledger_add_tx(uint16_t port_id, uint64_t packets, uint64_t bytes);
 /* control. The id is about to be given to a new port: forget. No worker may know the id. */
 void xv_ledger_reset(uint16_t port_id);

@@ -3,6 +3,7 @@
 #include <rte_cycles.h>
 
 #include "base/clock.h"
+#include "fastpath/drop_watch.h"
 #include "fastpath/worker_state.h"
 
 #define DIRECT_MIN 16 /* packets worth a call of their own; fewer wait for company until the round ends */
@@ -11,6 +12,8 @@
 void xv_packet_drop(struct xv_worker *w, struct rte_mbuf *m, enum xv_drop reason)
 {
 	count(&w->counters[m->port].drops[reason], 1);
+	if (unlikely((atomic_load_explicit(&xv_drop_watched, memory_order_relaxed) >> reason & 1) != 0))
+		xv_drop_note(w, m, reason);
 	rte_pktmbuf_free(m);
 }
 

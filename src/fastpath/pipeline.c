@@ -4,12 +4,14 @@
  * output queue or in a counted drop.
  *
  *     worker.c    poll -> burst
- *     pipeline.c  count -> wire | bridge.c: parse, learn, look up | flow_burst.c: fused flow, else execute.c: the long way
- *                 -> output: MTU, limit, offload
+ *     pipeline.c  count -> uplink: vtep.c: outer headers off, again as received by the tunnel's port
+ *                 -> wire | bridge.c: parse, learn, look up | flow_burst.c: fused flow, else execute.c: the long way
+ *                 -> output: MTU, limit, offload; to a tunnel: vtep.c: outer headers on, output of the uplink
  *     output.c    collect per output queue, send, count
  */
 #include "fastpath/network.h"
 #include "fastpath/rate_limit.h"
+#include "fastpath/vtep.h"
 #include "fastpath/worker_state.h"
 #include "net/parse.h"
 #include "port/eal.h"
@@ -122,6 +124,10 @@ void xv_pipeline_output(struct xv_worker *w, struct xv_port *out, const struct x
 	uint16_t queues = atomic_load_explicit(&out->tx_queues, memory_order_relaxed), i;
 	uint64_t requests = 0;
 
+	if (unlikely(binding->tunnel != NULL)) {
+		xv_tunnel_output(w, out, binding, pkts, n);
+		return;
+	}
 	if (unlikely(queues == 0)) {
 		for (i = 0; i < n; i++)
 			xv_packet_drop(w, pkts[i], XV_DROP_TX_DOWN);
@@ -180,13 +186,16 @@ void xv_pipeline_burst(struct xv_worker *w, struct xv_port *in, uint16_t queue,
 		wire_burst(w, queue, binding, pkts, n);
 		break;
 	case XV_FORWARD_NETWORK:
-		if (binding->egress_policy == NULL) {
+		if (binding->egress_policy == NULL)
 			xv_bridge_burst(w, in, binding, pkts, n);
-			break;
-		}
-		/* fall through */
+		else
+			xv_flow_burst(w, in, binding, pkts, n);
+		break;
 	case XV_FORWARD_FLOWS:
 		xv_flow_burst(w, in, binding, pkts, n);
+		break;
+	case XV_FORWARD_VTEP:
+		xv_vtep_burst(w, in, binding, pkts, n);
 		break;
 	}
 }

@@ -14,6 +14,7 @@
 #include "fastpath/fused.h"
 #include "fastpath/network.h"
 #include "fastpath/rate_limit.h"
+#include "fastpath/vtep.h"
 #include "fastpath/worker_state.h"
 #include "table/rcu.h"
 
@@ -183,6 +184,8 @@ static unsigned int poll_round(struct xv_worker *w)
 	for (i = 0; i < list->n; i++)
 		moved += poll_queue(w, &list->queues[i]);
 	moved += poll_injected(w);
+	if (unlikely(w->n_waiting > 0))
+		xv_tunnel_waiting(w);
 	if (w->n_outputs > 0)
 		moved += xv_output_flush_all(w);
 	if (unlikely(sweep_pending(w)))
@@ -245,7 +248,7 @@ static void sleep_until_woken(struct xv_worker *w)
 	struct xv_poll_list *list = atomic_load_explicit(&w->list, memory_order_acquire);
 	struct epoll_event events[16];
 	struct timespec timeout = {.tv_sec = 3600};
-	bool timer = w->n_outputs > 0;
+	bool timer = w->n_outputs > 0 || w->n_waiting > 0;
 
 	if (!arm(list, &timer))
 		return;

@@ -17,9 +17,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/watchdog.h"
+#include "fastpath/drop_watch.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
 #include "fastpath/network.h"
+#include "fastpath/vtep.h"
 #include "fastpath/worker_state.h"
 #include "port/eal.h"
 #include "table/rcu.h"
@@ -90,6 +92,8 @@ static void worker_free(struct xv_worker *w)
 		munmap(w->counters, XV_MAX_PORTS * sizeof(*w->counters));
 	if (w->outputs != NULL)
 		munmap(w->outputs, XV_MAX_PORTS * sizeof(*w->outputs));
+	if (w->drop_ring != NULL)
+		munmap(w->drop_ring, sizeof(*w->drop_ring));
 	if (w->epoll_fd >= 0)
 		close(w->epoll_fd);
 	if (w->wake_fd >= 0)
@@ -136,6 +140,7 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	w->counters = lazy_alloc(XV_MAX_PORTS * sizeof(*w->counters));
 	w->outputs = lazy_alloc(XV_MAX_PORTS * sizeof(*w->outputs));
+	w->drop_ring = lazy_alloc(sizeof(*w->drop_ring));
 	if (flow_counts[id] == NULL)
 		flow_counts[id] = lazy_alloc(XV_MAX_FLOWS * sizeof(*flow_counts[id]));
 	w->flow_counts = flow_counts[id];
@@ -146,6 +151,7 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 						   RTE_CACHE_LINE_SIZE));
 	atomic_init(&w->list, calloc(1, sizeof(struct xv_poll_list)));
 	if (w->epoll_fd < 0 || w->wake_fd < 0 || w->counters == NULL || w->outputs == NULL || w->flow_counts == NULL ||
+	    w->drop_ring == NULL ||
 	    xv_fused_create(xv_fused_entries, w->flow_counts, &w->fused) != 0 ||
 	    xv_cls_reader_create(xv_flow_classifier, &w->flow_reader) != 0 ||
 	    w->injected == NULL || atomic_load(&w->list) == NULL ||
@@ -215,6 +221,7 @@ void xv_worker_destroy(struct xv_worker *w)
 				      (uint64_t)-1);
 			xv_packet_drop(w, w->outputs_listed[i]->pkts[q], XV_DROP_DETACHED);
 		}
+	xv_tunnel_waiting_drop(w);
 	while (rte_ring_sc_dequeue(w->injected, (void **)&m) == 0)
 		rte_pktmbuf_free(m);
 	retire(w);
@@ -245,6 +252,17 @@ void xv_worker_get_stats(const struct xv_worker *w, struct xv_worker_stats *stat
 		.packets = atomic_load(&w->packets),
 		.queues = atomic_load(&w->list)->n,
 	};
+}
+
+uint64_t xv_drop_watch_take(void (*fn)(const struct xv_drop_record *record, void *arg), void *arg)
+{
+	uint64_t missed = 0;
+	unsigned int i;
+
+	for (i = 0; i < XV_MAX_WORKERS; i++)
+		if (workers[i] != NULL)
+			missed += xv_drop_ring_take(workers[i]->drop_ring, &workers[i]->drops_missed, fn, arg);
+	return missed;
 }
 
 static bool list_has(const struct xv_queue_ref *refs, unsigned int n, const struct xv_poll_queue *q)
@@ -401,6 +419,12 @@ void xv_ledger_read(struct xv_port *port, struct xv_ledger *ledger)
 	port->ops->info(port, &info);
 	ledger->rx_packets += info.rx_header_errors;
 	ledger->drops[XV_DROP_HEADER] += info.rx_header_errors;
+}
+
+void xv_ledger_add_tx(uint16_t port_id, uint64_t packets, uint64_t bytes)
+{
+	count(&retired[port_id].tx_packets, packets);
+	count(&retired[port_id].tx_bytes, bytes);
 }
 
 void xv_ledger_reset(uint16_t port_id)

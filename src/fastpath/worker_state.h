@@ -74,7 +74,19 @@ struct xv_poll_list {
 	struct xv_poll_queue queues[];
 };
 
+/* Packets for a tunnel whose next hop is being asked for (vtep.c); they count as held. */
+#define XV_WAITING_MAX 256
+
+struct xv_waiting {
+	struct rte_mbuf *m;
+	struct xv_port *port; /* of the tunnel; checked against xv_port_table before use */
+	uint64_t since;	      /* cycles */
+	uint16_t port_id;
+};
+
 struct xv_cls_reader;
+struct xv_drop_record;
+struct xv_drop_ring;
 struct xv_encap;
 struct xv_flow_count;
 struct xv_fused;
@@ -91,6 +103,8 @@ struct xv_worker {
 	struct xv_port_outputs *outputs;	/* [XV_MAX_PORTS], touched lazily */
 	struct rte_mbuf *segments[XV_GSO_MAX_SEGMENTS]; /* scratch of software segmentation */
 	struct rte_ring *injected;		/* control -> worker: frames as if received */
+	struct xv_drop_ring *drop_ring;		/* worker -> control: dropped packets, while somebody watches */
+	uint64_t drops_missed;			/* control thread: of those, reported already */
 	struct xv_cls_reader *flow_reader;
 	struct xv_flow_count *flow_counts;	/* by slot of the flow; outlives the worker */
 	struct xv_fused *fused;
@@ -101,6 +115,8 @@ struct xv_worker {
 	uint64_t idle_since;			/* cycles since which nothing moved; 0 = busy */
 	uint64_t earliest;			/* a throttled queue may go on at this time */
 	unsigned int naps;			/* timer sleeps in a row that found nothing */
+	unsigned int n_waiting;
+	struct xv_waiting waiting[XV_WAITING_MAX];
 
 	/* One writer (the worker), read by the control thread. */
 	_Atomic uint64_t cycles_busy, sleeps, wakeups, bursts, packets;
@@ -185,5 +201,10 @@ void xv_output_put(struct xv_worker *w, struct xv_output *out, struct rte_mbuf *
 unsigned int xv_output_flush(struct xv_worker *w, struct xv_output *out);
 unsigned int xv_output_flush_all(struct xv_worker *w);
 
+/* drop_watch.c: write a dropped packet down for those who watch. */
+void xv_drop_note(struct xv_worker *w, struct rte_mbuf *m, enum xv_drop reason);
+/* drop_watch.c, control: see xv_drop_watch_take(). */
+uint64_t xv_drop_ring_take(struct xv_drop_ring *ring, uint64_t *missed_before,
+			   void (*fn)(const struct xv_drop_record *record, void *arg), void *arg);
 /* output.c: the only way to free a packet unsent. */
 void xv_packet_drop(struct xv_worker *w, struct rte_mbuf *m, enum xv_drop reason);

@@ -27,6 +27,15 @@
 	X(METER, "meter", "over the rate of its meter")                                            \
 	X(DEPTH, "depth", "recirculated more often than is allowed")                               \
 	X(TUNNEL, "tunnel", "outer headers could not be put on")                                   \
+	X(TUNNEL_STRAY, "tunnel-stray", "not for the VTEP's address, or no tunnel packet")         \
+	X(TUNNEL_HEADER, "tunnel-header", "tunnel packet whose headers are broken or not supported") \
+	X(TUNNEL_CSUM, "tunnel-csum", "tunnel packet with a wrong outer checksum")                 \
+	X(TUNNEL_VNI, "tunnel-vni", "tunnel packet for a VNI that no network has")                 \
+	X(TUNNEL_SOURCE, "tunnel-source", "tunnel packet from a host that is no remote of the network") \
+	X(TUNNEL_ECN, "tunnel-ecn", "congestion was marked on a packet that cannot tell (RFC 6040)") \
+	X(TUNNEL_HORIZON, "tunnel-horizon", "came out of a tunnel, would go into one of the same network") \
+	X(TUNNEL_BUSY, "tunnel-busy", "too many ARP, ND and ICMP packets to the VTEP at once")     \
+	X(NO_NEIGHBOUR, "no-neighbour", "next hop of the tunnel does not answer ARP or ND")        \
 	X(NO_BUFFER, "no-buffer", "out of packet memory")                                          \
 	X(DETACHED, "detached", "port was removed while the packet waited")
 

@@ -161,7 +161,7 @@ def test_add_set_del(xviod):
     assert xviod.rpc('port.show', name='vm1') == other
 
 
-RULES = [{'action': 'allow', 'protocol': 6, 'destination': '10.1.2.3/8', 'destination-port': '80-90'},
+RULES = [{'action': 'allow', 'protocol': 6, 'destination': '10.1.2.3/8', 'destination_port': '80-90'},
          {'action': 'deny', 'source': '2001:DB8::/32', 'name': 'no-lab'}]
 
 
@@ -170,16 +170,16 @@ def test_policies(xviod):
     assert xvioctl(xviod, 'policy', 'add', 'web', 'rules=' + json.dumps(RULES)) == (0, '', '')
     web = xviod.ctl('policy', 'show', 'web')
     assert web == {'name': 'web', 'default': 'deny', 'ports': [], 'rules': [
-        {'action': 'allow', 'protocol': 'tcp', 'destination': '10.0.0.0/8', 'destination-port': '80-90'},
+        {'action': 'allow', 'protocol': 'tcp', 'destination': '10.0.0.0/8', 'destination_port': '80-90'},
         {'action': 'deny', 'name': 'no-lab', 'source': '2001:db8::/32'}]}
     assert xviod.ctl('policy', 'list') == [web]
-    assert xvioctl(xviod, 'port', 'set', 'vm1', 'ingress-policy=web') == (0, '', '')
-    assert xvioctl(xviod, 'port', 'set', 'vm2', 'ingress-policy=web', 'egress-policy=web') == (0, '', '')
+    assert xvioctl(xviod, 'port', 'set', 'vm1', 'ingress_policy=web') == (0, '', '')
+    assert xvioctl(xviod, 'port', 'set', 'vm2', 'ingress_policy=web', 'egress_policy=web') == (0, '', '')
     assert xviod.rpc('policy.show', name='web')['ports'] == ['vm1', 'vm2']
-    assert xviod.port('vm1') == {**before, 'ingress-policy': 'web'}
+    assert xviod.port('vm1') == {**before, 'ingress_policy': 'web'}
     status, out, _ = xvioctl(xviod, 'policy', 'show', 'web')
     assert status == 0 and out.splitlines()[2:] == [
-        'rules: 2', '  1: allow, protocol tcp, destination 10.0.0.0/8, destination-port 80-90',
+        'rules: 2', '  1: allow, protocol tcp, destination 10.0.0.0/8, destination_port 80-90',
         '  2: deny, name no-lab, source 2001:db8::/32', 'ports: vm1, vm2']
     status, out, _ = xvioctl(xviod, 'policy', 'list')
     assert [line.split() for line in out.splitlines()] == [
@@ -194,11 +194,11 @@ def test_policies(xviod):
     assert os.stat(xviod.dir / 'vm1').st_ino == inode
     assert refused(xviod, 'policy', 'del', 'web') == 'policy web: is used by port vm1'
     assert refused(xviod, 'port', 'set', 'vm1', 'network=', 'vlan=', 'trunk=') == (
-        'port vm1: ingress-policy: works only on a network: a wire looks at no packet')
-    xviod.rpc('port.set', name='vm1', **{'ingress-policy': None})
-    xviod.rpc('port.set', name='vm2', **{'ingress-policy': None})
+        'port vm1: ingress_policy: works only on a network: a wire looks at no packet')
+    xviod.rpc('port.set', name='vm1', **{'ingress_policy': None})
+    xviod.rpc('port.set', name='vm2', **{'ingress_policy': None})
     assert refused(xviod, 'policy', 'del', 'web') == 'policy web: is used by port vm2'
-    xviod.rpc('port.set', name='vm2', **{'egress-policy': None})
+    xviod.rpc('port.set', name='vm2', **{'egress_policy': None})
     assert xvioctl(xviod, 'policy', 'del', 'web') == (0, '', '')
     assert xviod.rpc('policy.list') == [] and xviod.port('vm1') == before
 
@@ -206,14 +206,14 @@ def test_policies(xviod):
 def test_apply_policies(xviod, tmp_path):
     config = example(tmp_path)
     config['policies'] = [{'name': 'web', 'rules': RULES}, {'name': 'open', 'default': 'allow'}]
-    config['ports'][0]['egress-policy'] = 'web'
-    changes = ['+ policy web', '+ policy open', '~ port vm1: egress-policy unset -> web']
+    config['ports'][0]['egress_policy'] = 'web'
+    changes = ['+ policy web', '+ policy open', '~ port vm1: egress_policy unset -> web']
     assert apply(xviod, config, '--dry-run') == (0, '\n'.join(changes) + '\n', '')
     assert apply(xviod, config) == (0, '\n'.join(changes) + '\n', '')
     assert apply(xviod, config) == (0, 'nothing to change\n', '')
     config['policies'][0]['rules'] = RULES[::-1]
-    config['ports'][0]['ingress-policy'] = 'open'
-    changes = ['~ policy web: rules changed', '~ port vm1: ingress-policy unset -> open']
+    config['ports'][0]['ingress_policy'] = 'open'
+    changes = ['~ policy web: rules changed', '~ port vm1: ingress_policy unset -> open']
     # Something else fails: the old policies stay.
     before = snapshot(xviod)
     config['ports'].append({'name': 'bad', 'kind': 'ethdev', 'device': 'net_af_packet0,iface=nope0'})
@@ -222,19 +222,19 @@ def test_apply_policies(xviod, tmp_path):
     config['ports'].pop()
     assert apply(xviod, config) == (0, '\n'.join(changes) + '\n', '')
     # From a network to a wire, policies must go, too.
-    config['ports'].append({'name': 'd3', 'kind': 'dummy', 'egress-policy': 'open'})
+    config['ports'].append({'name': 'd3', 'kind': 'dummy', 'egress_policy': 'open'})
     config['ports'].append({'name': 'd4', 'kind': 'dummy'})
     config['wires'].append({'name': 'w', 'ports': ['d3', 'd4']})
     before = snapshot(xviod)
     status, _, err = apply(xviod, config)
-    assert status == 1 and re.search(r'new\.yaml:\d+: port d3: egress-policy: works only on a network', err), err
+    assert status == 1 and re.search(r'new\.yaml:\d+: port d3: egress_policy: works only on a network', err), err
     assert snapshot(xviod) == before
     assert apply(xviod, example(tmp_path))[0] == 0 and xviod.rpc('policy.list') == []
 
 
 def test_many_rules(xviod):
     text = 'policies:\n- name: big\n  rules:\n'
-    rule = '  - {action: allow, protocol: tcp, source: 10.%d.%d.0/24, destination-port: %d}\n'
+    rule = '  - {action: allow, protocol: tcp, source: 10.%d.%d.0/24, destination_port: %d}\n'
     text += ''.join(rule % (i // 250, i % 250, i) for i in range(10000))
     start = time.monotonic()
     status, out, err = apply(xviod, text)
@@ -368,7 +368,7 @@ def test_many_changes_leak_nothing(xviod):
                   rx_limit_pps='1k')
         xviod.rpc('port.set', name='x', rx_limit_pps=i + 1)
         xviod.rpc('policy.add', name='y', rules=RULES)
-        xviod.rpc('port.set', name='x', **{'egress-policy': 'y', 'ingress-policy': 'y'})
+        xviod.rpc('port.set', name='x', **{'egress_policy': 'y', 'ingress_policy': 'y'})
         xviod.rpc('policy.set', name='y', default='allow')
         xviod.rpc('port.set', name='x', network='red', queues=1)
         xviod.rpc('worker.add', name='extra')
@@ -414,11 +414,11 @@ FILE_MISTAKES = [
     (('kind: dummy', 'kind: tap\n  interface: lo'), r':\d+: port d1: interface: '),
     (('kind: dummy', 'kind: dmumy'), r':\d+: port d1: kind: must be .*did you mean "dummy"\?'),
     (('trunk:', 'trunk: ['), r':\d+: not YAML: '),
-    (('vlan: 10', 'egress-policy: web'), r':\d+: port vm1: egress-policy: there is no policy "web"'),
+    (('vlan: 10', 'egress_policy: web'), r':\d+: port vm1: egress_policy: there is no policy "web"'),
     (('networks:', 'policies:\n- name: p\n  rules:\n  - {action: allow}\n  - {action: deny, vlan: x}\nnetworks:'),
      r':5: policy p: rule 2: vlan: must be number 0..4094, not "x"'),
-    (('networks:', 'policies:\n- name: p\n  rules:\n  - action: deny\n    source-port: 1\nnetworks:'),
-     r':5: policy p: rule 1: source-port: needs protocol tcp, udp or sctp'),
+    (('networks:', 'policies:\n- name: p\n  rules:\n  - action: deny\n    source_port: 1\nnetworks:'),
+     r':5: policy p: rule 1: source_port: needs protocol tcp, udp or sctp'),
     (('networks:', 'workers:\n- name: w\n  cpu: 1000\nnetworks:'),
      r':\d+: worker w: cpu: CPU 1000 does not exist'),
     (('networks:', 'daemon:\n  metrics: 999.0.0.1:1\nnetworks:'), r':\d+: daemon: metrics: '),
@@ -483,12 +483,12 @@ def test_bad_host_file(shared, edit, sentence):
     ('network del blue', 'network blue: is used by port vm1'),
     ('policy add p rules=[{{"action":"alow"}}]',
      'policy p: rule 1: action: must be deny or allow, not "alow"; did you mean "allow"?'),
-    ('policy add p rules=[{{"action":"allow","icmp-type":8}}]',
-     'policy p: rule 1: icmp-type: needs protocol icmp or icmpv6'),
+    ('policy add p rules=[{{"action":"allow","icmp_type":8}}]',
+     'policy p: rule 1: icmp_type: needs protocol icmp or icmpv6'),
     ('policy add p rules=allow', 'policy p: rules: must be list of rules, not "allow"'),
     ('policy add p rules=[', 'policy p: rules: not YAML: did not find expected node content while parsing a flow node'),
     ('policy add p rules=&a', 'policy p: rules: anchors and aliases (& and *) are not supported'),
-    ('port set vm1 egress-policy=web', 'port vm1: egress-policy: there is no policy "web"'),
+    ('port set vm1 egress_policy=web', 'port vm1: egress_policy: there is no policy "web"'),
     ('wire add w ports=vm1,vm2', 'wire w: ports: port vm1 belongs to network blue'),
     ('wire add w ports=d1,d2', 'wire w: ports: port d1 is used by wire direct'),
     ('wire add w ports=d1', 'wire w: ports: must be 2 names, not 1'),
@@ -802,7 +802,7 @@ def test_two_writers(xviod):
 @pytest.mark.parametrize('typed,offered', [
     ('xvioctl po', ['policy', 'port']),
     ('xvioctl policy add x default=', ['allow', 'deny']),
-    ('xvioctl port set vm1 ingress-p', ['ingress-policy=']),
+    ('xvioctl port set vm1 ingress_p', ['ingress_policy=']),
     ('xvioctl port s', ['set', 'show']),
     ('xvioctl port del v', ['vm1', 'vm2']),
     ('xvioctl port set vm1 net', ['network=']),

@@ -151,24 +151,24 @@ static void test_mistakes(void **state)
 		 "host.yaml:6: policy web: rule 2: protocol: must be protocol name or number "
 		 "0..255, not \"tpc\"",
 		 XV_ERR_TYPE},
-		{RULES "action: allow\n        destination-port: 80\n",
-		 "host.yaml:6: policy web: rule 2: destination-port: needs protocol tcp, udp or "
+		{RULES "action: allow\n        destination_port: 80\n",
+		 "host.yaml:6: policy web: rule 2: destination_port: needs protocol tcp, udp or "
 		 "sctp",
 		 XV_ERR_RANGE},
-		{RULES "action: allow\n        protocol: gre\n        source-port: 80\n",
-		 "host.yaml:7: policy web: rule 2: source-port: needs protocol tcp, udp or sctp",
+		{RULES "action: allow\n        protocol: gre\n        source_port: 80\n",
+		 "host.yaml:7: policy web: rule 2: source_port: needs protocol tcp, udp or sctp",
 		 XV_ERR_RANGE},
-		{RULES "action: allow\n        protocol: tcp\n        source-port: 90-80\n",
-		 "host.yaml:7: policy web: rule 2: source-port: \"90-80\" is out of range: must be "
+		{RULES "action: allow\n        protocol: tcp\n        source_port: 90-80\n",
+		 "host.yaml:7: policy web: rule 2: source_port: \"90-80\" is out of range: must be "
 		 "port or range 0..65535",
 		 XV_ERR_RANGE},
-		{RULES "action: allow\n        icmp-type: 8\n",
-		 "host.yaml:6: policy web: rule 2: icmp-type: needs protocol icmp or icmpv6",
+		{RULES "action: allow\n        icmp_type: 8\n",
+		 "host.yaml:6: policy web: rule 2: icmp_type: needs protocol icmp or icmpv6",
 		 XV_ERR_RANGE},
-		{RULES "action: allow\n        icmp-code: 8\n        protocol: icmp\n",
-		 "host.yaml:6: policy web: rule 2: icmp-code: needs icmp-type", XV_ERR_RANGE},
-		{RULES "action: allow\n        source: 10.0.0.0/8\n        ip-version: 6\n",
-		 "host.yaml:6: policy web: rule 2: source: means IPv4, but ip-version means IPv6",
+		{RULES "action: allow\n        icmp_code: 8\n        protocol: icmp\n",
+		 "host.yaml:6: policy web: rule 2: icmp_code: needs icmp_type", XV_ERR_RANGE},
+		{RULES "action: allow\n        source: 10.0.0.0/8\n        ip_version: 6\n",
+		 "host.yaml:6: policy web: rule 2: source: means IPv4, but ip_version means IPv6",
 		 XV_ERR_RANGE},
 		{RULES "action: allow\n        source: 10.0.0.0/8\n        destination: ::1\n",
 		 "host.yaml:7: policy web: rule 2: destination: means IPv6, but source means IPv4",
@@ -177,33 +177,33 @@ static void test_mistakes(void **state)
 		 "host.yaml:7: policy web: rule 2: destination: means IPv6, but protocol means "
 		 "IPv4",
 		 XV_ERR_RANGE},
-		{RULES "action: allow\n        protocol: icmpv6\n        ip-version: 4\n",
-		 "host.yaml:6: policy web: rule 2: protocol: means IPv6, but ip-version means IPv4",
+		{RULES "action: allow\n        protocol: icmpv6\n        ip_version: 4\n",
+		 "host.yaml:6: policy web: rule 2: protocol: means IPv6, but ip_version means IPv4",
 		 XV_ERR_RANGE},
-		{RULES "action: allow\n        ip-version: 5\n",
-		 "host.yaml:6: policy web: rule 2: ip-version: must be 4 or 6, not 5",
+		{RULES "action: allow\n        ip_version: 5\n",
+		 "host.yaml:6: policy web: rule 2: ip_version: must be 4 or 6, not 5",
 		 XV_ERR_RANGE},
-		{RULES "action: allow\n        ether-type: 0x86dd\n        source: 10.0.0.1\n",
-		 "host.yaml:7: policy web: rule 2: source: means IPv4, but ether-type means IPv6",
+		{RULES "action: allow\n        ether_type: 0x86dd\n        source: 10.0.0.1\n",
+		 "host.yaml:7: policy web: rule 2: source: means IPv4, but ether_type means IPv6",
 		 XV_ERR_RANGE},
-		{RULES "action: allow\n        ether-type: 0x0806\n        source: 10.0.0.1\n",
-		 "host.yaml:6: policy web: rule 2: ether-type: is not that of IP, but source is "
+		{RULES "action: allow\n        ether_type: 0x0806\n        source: 10.0.0.1\n",
+		 "host.yaml:6: policy web: rule 2: ether_type: is not that of IP, but source is "
 		 "about IP",
 		 XV_ERR_RANGE},
-		{RULES "action: allow\n        ether-type: 0x0806\n        protocol: 6\n",
-		 "host.yaml:6: policy web: rule 2: ether-type: is not that of IP, but protocol is "
+		{RULES "action: allow\n        ether_type: 0x0806\n        protocol: 6\n",
+		 "host.yaml:6: policy web: rule 2: ether_type: is not that of IP, but protocol is "
 		 "about IP",
 		 XV_ERR_RANGE},
 		/* policies of ports */
 		{"networks: [{name: n}]\npolicies: [{name: web}]\nports:\n"
-		 "  - {name: a, kind: dummy, network: n, egress-policy: wbe}\n",
-		 "host.yaml:4: port a: egress-policy: there is no policy \"wbe\"; did you mean "
+		 "  - {name: a, kind: dummy, network: n, egress_policy: wbe}\n",
+		 "host.yaml:4: port a: egress_policy: there is no policy \"wbe\"; did you mean "
 		 "\"web\"?",
 		 XV_ERR_NOT_FOUND},
 		{"policies: [{name: web}]\nports:\n  - {name: a, kind: dummy}\n"
-		 "  - name: b\n    kind: dummy\n    ingress-policy: web\nwires: [{name: w, ports: "
+		 "  - name: b\n    kind: dummy\n    ingress_policy: web\nwires: [{name: w, ports: "
 		 "[a, b]}]\n",
-		 "host.yaml:6: port b: ingress-policy: works only on a network: a wire looks at no "
+		 "host.yaml:6: port b: ingress_policy: works only on a network: a wire looks at no "
 		 "packet",
 		 XV_ERR_RANGE},
 	};
@@ -233,7 +233,7 @@ static const char example[] = "# a comment\n"
 			      "  - name: web\n"
 			      "    rules:\n"
 			      "      - {action: allow, protocol: tcp, destination: 10.0.0.0/8}\n"
-			      "      - {action: deny, source-mac: 02:00:00:00:00:01, name: x}\n"
+			      "      - {action: deny, source_mac: 02:00:00:00:00:01, name: x}\n"
 			      "ports:\n"
 			      "  - name: vm1\n"
 			      "    socket: /run/vm1.sock\n"
@@ -241,7 +241,7 @@ static const char example[] = "# a comment\n"
 			      "    vlan: 10\n"
 			      "    trunk: [20, 30-39]\n"
 			      "    rx_limit_bps: 1G\n"
-			      "    egress-policy: web\n"
+			      "    egress_policy: web\n"
 			      "  - {name: '1', kind: dummy, csum: off}\n"
 			      "  - {name: '2', kind: dummy}\n"
 			      "wires:\n"
@@ -308,7 +308,7 @@ static void test_diff(void **state)
 		"- policy web",
 		"- port 1",
 		("~ port vm1: network blue -> red, trunk 20,30-39 -> unset, "
-		 "egress-policy web -> unset"),
+		 "egress_policy web -> unset"),
 		"+ port 3",
 		"~ wire w: ports 1,2 -> 3,2",
 	};
@@ -371,11 +371,11 @@ static void test_policy_compile(void **state)
 				   "    default: allow\n"
 				   "    rules:\n"
 				   "      - {action: deny, protocol: tcp, destination: 10.0.0.0/8, "
-				   "destination-port: 80-90}\n"
+				   "destination_port: 80-90}\n"
 				   "      - {action: deny, source: '2001:db8::/32', name: no-lab}\n"
-				   "      - {action: deny, protocol: icmp, icmp-type: 8}\n"
-				   "      - {action: deny, ether-type: 0x0806, vlan: 7}\n"
-				   "      - {action: deny, ether-type: 0x0800, source-mac: "
+				   "      - {action: deny, protocol: icmp, icmp_type: 8}\n"
+				   "      - {action: deny, ether_type: 0x0806, vlan: 7}\n"
+				   "      - {action: deny, ether_type: 0x0800, source_mac: "
 				   "'02:00:00:00:00:01/ff:00:00:00:00:ff'}\n";
 	static const struct {
 		uint16_t eth_type;
@@ -506,10 +506,10 @@ static void test_edits(void **state)
 		json_array_size(json_object_get(xv_model_get(model, "policy", "web"), "rules")), 1);
 	assert_true(
 		edit(model, "set", "policy",
-		     "{\"name\": \"web\", \"rules\": [{\"action\": \"deny\", \"icmp-type\": 3}]}",
+		     "{\"name\": \"web\", \"rules\": [{\"action\": \"deny\", \"icmp_type\": 3}]}",
 		     &err) < 0);
 	assert_string_equal(err.object, "policy web");
-	assert_string_equal(err.key, "rule 1: icmp-type");
+	assert_string_equal(err.key, "rule 1: icmp_type");
 	assert_int_equal(edit(model, "set", "policy", "{\"name\": \"web\", \"rules\": null}", &err),
 			 0);
 	assert_int_equal(

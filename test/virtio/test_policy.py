@@ -69,7 +69,7 @@ def passes(a, b, data, times=4):
     return arrived
 
 
-WEB = {'action': 'allow', 'protocol': 'tcp', 'destination-port': '80-90'}
+WEB = {'action': 'allow', 'protocol': 'tcp', 'destination_port': '80-90'}
 CASES = [
     (frame(IP(dst='10.0.0.2'), TCP(dport=80)), True),
     (frame(IP(dst='10.0.0.2'), TCP(dport=91)), False),
@@ -84,7 +84,7 @@ CASES = [
 
 @pytest.mark.parametrize('direction', ['egress', 'ingress'])
 def test_what_passes(lab, policy, direction):
-    keys = {direction + '-policy': policy(WEB)}
+    keys = {direction + '_policy': policy(WEB)}
     if direction == 'egress':
         network = lab.network()
         a = lab.guest(lab.port(network=network, **keys))
@@ -101,25 +101,25 @@ def test_what_passes(lab, policy, direction):
 
 def test_change_counts_from_the_next_packet(lab, policy):
     name = policy(WEB)
-    a, b = pair(lab, {'egress-policy': policy({'action': 'allow'})}, {'ingress-policy': name})
+    a, b = pair(lab, {'egress_policy': policy({'action': 'allow'})}, {'ingress_policy': name})
     web, dns = frame(IP(), TCP(dport=80)), frame(IP(), UDP(dport=53))
     assert passes(a, b, web) == 4 and passes(a, b, dns) == 0
     lab.daemon.rpc('policy.set', name=name, rules=[{'action': 'allow', 'protocol': 'udp'}])
     assert passes(a, b, web) == 0 and passes(a, b, dns) == 4
-    lab.daemon.rpc('port.set', name=b.port, **{'ingress-policy': None})
+    lab.daemon.rpc('port.set', name=b.port, **{'ingress_policy': None})
     assert passes(a, b, web) == 4 and passes(a, b, dns) == 4
 
 
 def rules(n, last):
     return [{'action': 'deny', 'protocol': 'udp', 'destination': '10.200.%d.%d/32' % (i >> 8, i & 255),
-             'destination-port': 1000 + i} for i in range(n - 1)] + [last]
+             'destination_port': 1000 + i} for i in range(n - 1)] + [last]
 
 
 def test_many_flows_lose_nothing_while_rules_change(lab, policy):
     """20,000 flows behind 1,000 rules at full load; the rules are replaced all the time by others that say the same."""
     name = policy(*rules(1000, {'action': 'allow', 'protocol': 'udp'}))
     network = lab.network()
-    ports = [lab.port(network=network, **{'egress-policy': name}) for _ in range(2)]
+    ports = [lab.port(network=network, **{'egress_policy': name}) for _ in range(2)]
     load = subprocess.Popen([program('xvio-load'), '--mode', 'check', '--seconds', '5', '--flows', '20000']
                             + [s for p in ports for s in ('--port', 'socket=' + lab.path(p))],
                             stdout=subprocess.PIPE, text=True)

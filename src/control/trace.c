@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/trace.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/packet_text.h"
+#include "fastpath/action_format.h"
+#include "fastpath/bridge.h"
+#include "fastpath/flow.h"
+#include "fastpath/policy.h"
+#include "fastpath/resolve.h"
+#include "fastpath/vtep.h"
+#include "net/flow_format.h"
+
+#define PASSES_MAX   64 /* as execute.c */
+#define DEPTH_MAX    8	/* of copies in copies */
+#define ETHER_HEADER 14
+#define TAG_BYTES    4
+#define TEXT_MAX     16384
+
+/* What is told. */
+struct tale {
+	struct xv_host *host;
+	json_t *stages, *outputs, *drops;
+	bool complete, flooded;
+	char text[TEXT_MAX];
+};
+
+/* One packet under way: a copy has its own. */
+struct walk {
+	struct tale *tale;
+	struct xv_port *in;
+	const struct xv_binding *binding; /* of in */
+	uint8_t *frame;
+	uint32_t len, room; /* bytes that frame may have */
+	struct xv_flow_key key;
+	bool rewritten;	    /* key is ahead of the frame's L3 and L4 headers */
+	unsigned int depth;
+	bool gone, recirculated;
+};
+
+__attribute__((format(printf, 3, 4))) static void say(struct tale *t, const char *stage, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(t->text, sizeof(t->text), fmt, ap);
+	va_end(ap);
+	json_array_append_new(t->stages, json_pack("{s:s, s:s}", "stage", stage, "text", t->text));
+}
+
+/* The packet ends here; towards: the port it was on the way to, or NULL. */
+static void drop(struct tale *t, enum xv_drop reason, const struct xv_port *towards)
+{
+	json_t *object = json_pack("{s:s, s:s}", "reason", xv_drop_info[reason].name, "explanation",
+				   xv_drop_info[reason].explanation);
+
+	if (towards != NULL)
+		json_object_set_new(object, "port", json_string(towards->name));
+	json_array_append_new(t->drops, object);
+}
+
+/* ---- Output: pipeline.c, xv_pipeline_output() ---- */
+
+/* Whether a port takes it. towards: where the packet goes, if the port is but the way to it. */
+static bool can_leave(struct tale *t, const struct xv_port *out, const struct xv_port *towards, uint32_t len)
+{
+	const struct xv_binding *binding = atomic_load(&out->binding);
+	uint32_t mtu = atomic_load(&out->mtu);
+
+	if (binding == NULL || atomic_load(&out->tx_queues) == 0) {
+		say(t, "output", "%s is down", out->name);
+		drop(t, XV_DROP_TX_DOWN, towards);
+		return false;
+	}
+	if (mtu != 0 && len > mtu + ETHER_HEADER + TAG_BYTES) {
+		say(t, "output", "%s: %u bytes are more than its MTU of %u allows", out->name, len, mtu);
+		drop(t, XV_DROP_MTU, towards);
+		return false;
+	}
+	say(t, "output", "%s%s", out->name,
+	    binding->tx_limit != NULL ? "; it has a rate limit, beyond which packets are dropped" : "");
+	return true;
+}
+
+/* vtep.c, xv_tunnel_output(): outer headers on, and out by the uplink. */
+static bool can_leave_by_tunnel(struct tale *t, const struct xv_port *out, const struct xv_tunnel *tunnel, uint32_t len)
+{
+	const struct xv_encap *encap = atomic_load(&tunnel->encap);
+	uint16_t id = atomic_load(&tunnel->vtep->uplink);
+	const struct xv_host_port *uplink = id < XV_MAX_PORTS ? t->host->ports[id] : NULL;
+
+	if (encap == NULL) {
+		say(t, "tunnel", "%s: its next hop is not known yet; packets wait while it is asked for", out->name);
+		return true;
+	}
+	say(t, "tunnel", "%s: %u bytes of outer headers are put on", out->name, encap->len);
+	if (uplink == NULL) {
+		say(t, "output", "the VTEP has no uplink");
+		drop(t, XV_DROP_TX_DOWN, out);
+		return false;
+	}
+	return can_leave(t, uplink->port, out, len + encap->len);
+}
+
+static void output(struct tale *t, const struct xv_port *out, uint32_t len)
+{
+	const struct xv_binding *binding = atomic_load(&out->binding);
+	bool leaves;
+
+	if (binding != NULL && binding->tunnel != NULL)
+		leaves = can_leave_by_tunnel(t, out, binding->tunnel, len);
+	else
+		leaves = can_leave(t, out, out, len);
+	if (leaves)
+		json_array_append_new(t->outputs, json_string(out->name));
+}
+
+/* ---- Policies and flows ---- */
+
+/* What a decision by configuration says: "web: rule 3: deny". */
+static void say_decision(struct tale *t, const char *stage, const struct xv_decision *decision)
+{
+	say(t, stage, "policy %s: %s: %s", decision->policy, decision->rule,
+	    decision->type == XV_ACT_DROP ? "deny" : "allow");
+}
+
+static void say_flow(struct walk *k, const struct xv_flow *flow)
+{
+	char match[XV_FLOW_TEXT_SIZE], actions[4096];
+	struct xv_flow_key key, mask;
+
+	if (flow == NULL) {
+		say(k->tale, "flow", "none yet: the packet is decided by the configuration, and a flow made");
+		return;
+	}
+	xv_flow_match(flow, &key, &mask);
+	(void)xv_flow_format(match, sizeof(match), &key, &mask, xv_packet_text_port, k->tale->host);
+	(void)xv_actions_format(actions, sizeof(actions), atomic_load(&flow->actions), &key, xv_packet_text_port,
+				k->tale->host);
+	say(k->tale, "flow", "%s, actions:%s%s%s", match, actions, flow->origin[0] ? ", origin:" : "", flow->origin);
+}
+
+/* Ingress policy of a port for what is flooded to it: bridge.c, let_in(). */
+static bool let_in(struct tale *t, const struct xv_port *out, const struct xv_binding *binding, const uint8_t *frame,
+		   uint32_t len)
+{
+	const struct xv_policy *policy = binding->ingress_policy;
+	struct xv_flow_key key = {0}, mask = {0};
+	struct xv_flow_layout layout;
+	char stage[XV_NAME_LEN + 24];
+	enum xv_verdict verdict;
+	uint32_t rule;
+
+	if (policy == NULL)
+		return true;
+	if (xv_flow_extract(frame, (uint16_t)RTE_MIN(len, (uint32_t)UINT16_MAX), len, &key, &layout) != XV_FLOW_OK)
+		return false;
+	verdict = xv_policy_check(policy, &key, &mask, &rule);
+	snprintf(stage, sizeof(stage), "ingress policy of %s", out->name);
+	say(t, stage, "policy %s: %s: %s", xv_policy_name(policy), xv_policy_rule_name(policy, rule),
+	    verdict == XV_POLICY_ALLOW ? "allow" : "deny");
+	return verdict == XV_POLICY_ALLOW;
+}
+
+/* ---- Networks ---- */
+
+static void tag_insert(uint8_t *frame, uint32_t *len, uint16_t tpid, uint16_t tci)
+{
+	memmove(frame + 12 + TAG_BYTES, frame + 12, *len - 12);
+	frame[12] = (uint8_t)(tpid >> 8);
+	frame[13] = (uint8_t)tpid;
+	frame[14] = (uint8_t)(tci >> 8);
+	frame[15] = (uint8_t)tci;
+	*len += TAG_BYTES;
+}
+
+static void tag_remove(uint8_t *frame, uint32_t *len)
+{
+	if (*len < ETHER_HEADER + TAG_BYTES)
+		return;
+	memmove(frame + 12, frame + 12 + TAG_BYTES, *len - 12 - TAG_BYTES);
+	*len -= TAG_BYTES;
+}
+
+/* The frame as the port wants it. */
+static void retag(uint8_t *frame, uint32_t *len, const struct xv_bridge_answer *answer, bool want_tag)
+{
+	if (answer->tagged == want_tag)
+		return;
+	if (want_tag)
+		tag_insert(frame, len, 0x8100, answer->tci);
+	else
+		tag_remove(frame, len);
+}
+
+static void flood(struct walk *k, const struct xv_bridge_answer *answer)
+{
+	uint8_t *copy = malloc(k->len + TAG_BYTES);
+
+	if (copy == NULL)
+		return;
+	k->tale->flooded = true;
+	for (unsigned int i = 0; i < answer->n; i++) {
+		const struct xv_port *out = answer->ports[i].port;
+		uint32_t len = k->len;
+
+		memcpy(copy, k->frame, len);
+		retag(copy, &len, answer, answer->ports[i].tagged);
+		if (let_in(k->tale, out, atomic_load(&out->binding), copy, len))
+			output(k->tale, out, len);
+		else
+			drop(k->tale, XV_DROP_POLICY, out);
+	}
+	free(copy);
+}
+
+/* What needs the headers rewritten in ways that are not followed here. */
+static void lose_track(struct walk *k, const char *what)
+{
+	say(k->tale, "actions", "%s: what follows is not traced", what);
+	k->tale->complete = false;
+	k->gone = true;
+}
+
+/* Where the network sends it: the port, the frame as that port wants it; NULL: it is done with. */
+static struct xv_port *bridge(struct walk *k)
+{
+	struct xv_bridge_answer *answer = malloc(sizeof(*answer));
+	struct tale *t = k->tale;
+	struct xv_port *out = NULL;
+	char vlan[24] = "";
+
+	if (answer == NULL)
+		return NULL;
+	xv_bridge_ask(k->in, k->binding, k->frame, (uint16_t)RTE_MIN(k->len, (uint32_t)UINT16_MAX), answer);
+	if (answer->classified && answer->vlan != 0)
+		snprintf(vlan, sizeof(vlan), ", VLAN %u", answer->vlan);
+	k->gone = true;
+	switch (answer->verdict) {
+	case XV_BRIDGE_DROP:
+		say(t, "MAC table", "%s", xv_drop_info[answer->reason].explanation);
+		drop(t, answer->reason, NULL);
+		break;
+	case XV_BRIDGE_FLOOD:
+		say(t, "MAC table", "%s%s: to all of the network that may have it: %u",
+		    (k->frame[0] & 1) != 0 ? "a group address" : "an address that is not known", vlan, answer->n);
+		flood(k, answer);
+		break;
+	case XV_BRIDGE_PORT:
+		out = answer->ports[0].port;
+		say(t, "MAC table", "the address is known%s: port %s", vlan, out->name);
+		if (k->len + TAG_BYTES > k->room) {
+			lose_track(k, "too many tags");
+			out = NULL;
+			break;
+		}
+		retag(k->frame, &k->len, answer, answer->ports[0].tagged);
+		k->gone = false;
+		break;
+	}
+	free(answer);
+	return out;
+}
+
+/* ---- The long way: execute.c ---- */
+
+static bool extract(struct walk *k)
+{
+	struct xv_flow_layout layout;
+
+	return xv_flow_extract(k->frame, (uint16_t)RTE_MIN(k->len, (uint32_t)UINT16_MAX), k->len, &k->key, &layout) ==
+	       XV_FLOW_OK;
+}
+
+static void end(struct walk *k, enum xv_drop reason)
+{
+	drop(k->tale, reason, NULL);
+	k->gone = true;
+}
+
+static void run(struct walk *k, const uint64_t *program, uint32_t bytes);
+static void walk_on(struct walk *k);
+
+static void run_copy(struct walk *k, const uint64_t *program, uint32_t bytes)
+{
+	struct walk copy = *k;
+
+	if (k->depth == DEPTH_MAX) {
+		k->tale->complete = false;
+		return;
+	}
+	copy.room = k->len + XV_TRACE_ROOM;
+	copy.frame = malloc(copy.room);
+	if (copy.frame == NULL)
+		return;
+	memcpy(copy.frame, k->frame, k->len);
+	copy.depth++;
+	copy.recirculated = false;
+	run(&copy, program, bytes);
+	if (!copy.gone)
+		walk_on(&copy);
+	free(copy.frame);
+}
+
+static void forward(struct walk *k)
+{
+	struct xv_port *out;
+
+	if (k->binding->network == NULL) {
+		end(k, XV_DROP_NO_FLOW);
+		return;
+	}
+	if (k->rewritten) {
+		lose_track(k, "a network gets a packet whose headers were rewritten");
+		return;
+	}
+	out = bridge(k);
+	if (out == NULL)
+		return;
+	k->key.recirc_id = XV_RECIRC_TO_PORT | out->id;
+	k->recirculated = true;
+	if (!extract(k))
+		end(k, XV_DROP_MALFORMED);
+}
+
+static void set(struct walk *k, const struct xv_action_set *set)
+{
+	uint64_t *words = (uint64_t *)(void *)&k->key;
+
+	for (uint32_t i = 0; i < set->n; i++)
+		words[set->first + i] = (words[set->first + i] & ~set->words[i].mask) | set->words[i].value;
+	k->rewritten |= set->first + set->n > XV_FLOW_STAGE_L3;
+	/* A network looks at the frame. */
+	if (k->key.packet_type == 0) {
+		memcpy(k->frame, k->key.eth_dst, 6);
+		memcpy(k->frame + 6, k->key.eth_src, 6);
+	}
+}
+
+static void vlan_push(struct walk *k, const struct xv_action_push_vlan *vlan)
+{
+	k->key.vlan[1] = k->key.vlan[0];
+	k->key.vlan[0].tpid = vlan->tpid;
+	k->key.vlan[0].tci = vlan->tci;
+	tag_insert(k->frame, &k->len, rte_be_to_cpu_16(vlan->tpid), rte_be_to_cpu_16(vlan->tci) & 0xefff);
+}
+
+static void vlan_pop(struct walk *k)
+{
+	if (k->key.vlan[0].tpid == 0)
+		return;
+	k->key.vlan[0] = k->key.vlan[1];
+	memset(&k->key.vlan[1], 0, sizeof(k->key.vlan[1]));
+	tag_remove(k->frame, &k->len);
+}
+
+static void output_to(struct walk *k, uint32_t port, uint32_t more_bytes)
+{
+	const struct xv_host_port *p = port < XV_MAX_PORTS ? k->tale->host->ports[port] : NULL;
+
+	if (p == NULL)
+		drop(k->tale, XV_DROP_TX_DOWN, NULL);
+	else
+		output(k->tale, p->port, k->len + more_bytes);
+}
+
+static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
+{
+	const struct xv_action *a = xv_action_first(program), *next;
+	const uint8_t *stop = (const uint8_t *)program + bytes;
+
+	for (; (const uint8_t *)a < stop && !k->gone; a = next) {
+		const void *data = a->data;
+		bool last;
+
+		next = xv_action_next(a);
+		last = (const uint8_t *)next == stop;
+		switch ((enum xv_action_type)a->type) {
+		case XV_ACT_OUTPUT:
+			output_to(k, a->arg, 0);
+			k->gone = last;
+			break;
+		case XV_ACT_SET:
+			set(k, data);
+			break;
+		case XV_ACT_PUSH_VLAN:
+			if (k->len + TAG_BYTES > k->room)
+				lose_track(k, "too many tags");
+			else
+				vlan_push(k, data);
+			break;
+		case XV_ACT_POP_VLAN:
+			vlan_pop(k);
+			break;
+		case XV_ACT_TUNNEL_PUSH:
+			if (last || next->type != XV_ACT_OUTPUT) {
+				lose_track(k, "a tunnel's headers are put on");
+				return;
+			}
+			say(k->tale, "actions", "a tunnel's headers are put on");
+			output_to(k, next->arg, ((const struct xv_encap *)data)->len);
+			k->gone = true;
+			return;
+		case XV_ACT_HASH:
+			k->key.dp_hash = xv_flow_hash_5tuple(&k->key, a->arg, false);
+			k->key.dp_hash += k->key.dp_hash == 0;
+			break;
+		case XV_ACT_METER:
+			say(k->tale, "actions", "meter %u, beyond which packets are dropped", a->arg);
+			break;
+		case XV_ACT_SAMPLE:
+			say(k->tale, "actions", "of one in %.0f packets a copy:",
+			    a->arg > 0 ? (double)UINT32_MAX / a->arg : (double)UINT32_MAX);
+			run_copy(k, data, a->bytes - (uint32_t)sizeof(*a));
+			break;
+		case XV_ACT_CLONE:
+			run_copy(k, data, a->bytes - (uint32_t)sizeof(*a));
+			break;
+		case XV_ACT_CHECK_LEN: {
+			const struct xv_action_check_len *check = data;
+
+			if (k->len > a->arg)
+				run(k, check->programs, check->greater_bytes);
+			else
+				run(k, check->programs + check->greater_bytes / 8, check->other_bytes);
+			return;
+		}
+		case XV_ACT_TRUNC:
+			say(k->tale, "actions", "no more than %u bytes are sent", a->arg);
+			break;
+		case XV_ACT_RECIRC:
+			k->key.recirc_id = a->arg;
+			k->recirculated = true;
+			return;
+		case XV_ACT_FORWARD:
+			forward(k);
+			return;
+		case XV_ACT_PUNT:
+		case XV_ACT_DROP:
+			end(k, a->type == XV_ACT_DROP ? (enum xv_drop)a->arg : XV_DROP_ACTION);
+			return;
+		case XV_ACT_PUSH_MPLS:
+		case XV_ACT_POP_MPLS:
+		case XV_ACT_PUSH_ETH:
+		case XV_ACT_POP_ETH:
+		case XV_ACT_PUSH_NSH:
+		case XV_ACT_POP_NSH:
+			lose_track(k, "a header is put on or taken off");
+			return;
+		case XV_ACT_MAX:
+			return;
+		}
+	}
+	if (!k->gone)
+		end(k, XV_DROP_ACTION);
+}
+
+static void walk_on(struct walk *k)
+{
+	unsigned int passes = 0;
+
+	do {
+		const struct xv_flow *flow = xv_flow_peek(&k->key);
+		struct xv_flow_key mask = {0};
+		struct xv_decision decision;
+		uint64_t action[2] = {0};
+		struct xv_action *a = (struct xv_action *)(void *)action;
+		bool decided;
+
+		k->recirculated = false;
+		if (++passes > PASSES_MAX) {
+			end(k, XV_DROP_DEPTH);
+			return;
+		}
+		decided = xv_resolve(k->in, k->binding, &k->key, &mask, &decision);
+		if (decided && decision.policy[0] != '\0')
+			say_decision(k->tale, k->key.recirc_id == 0 ? "egress policy" : "ingress policy", &decision);
+		if (decided || flow != NULL)
+			say_flow(k, flow);
+		if (flow != NULL) {
+			const struct xv_actions *actions = atomic_load(&flow->actions);
+
+			run(k, actions->program, actions->bytes);
+		} else if (decided) {
+			a->type = (uint16_t)decision.type;
+			a->bytes = sizeof(*a);
+			a->arg = decision.arg;
+			run(k, action, a->bytes);
+		} else {
+			say(k->tale, "flow", "none matches");
+			end(k, XV_DROP_NO_FLOW);
+		}
+	} while (!k->gone && k->recirculated);
+}
+
+static void flows(struct walk *k)
+{
+	k->key.in_port = k->in->id;
+	if (extract(k))
+		walk_on(k);
+	else
+		end(k, XV_DROP_MALFORMED);
+}
+
+/* ---- The walk: pipeline.c, xv_pipeline_burst() ---- */
+
+static void network(struct walk *k)
+{
+	uint32_t len = k->len;
+	const struct xv_binding *out_binding;
+	struct xv_port *out;
+	size_t told;
+	uint8_t *as_it_came;
+
+	if (k->binding->egress_policy != NULL) {
+		flows(k);
+		return;
+	}
+	told = json_array_size(k->tale->stages);
+	as_it_came = malloc(len);
+	if (as_it_came == NULL)
+		return;
+	memcpy(as_it_came, k->frame, len);
+	out = bridge(k);
+	out_binding = out != NULL ? atomic_load(&out->binding) : NULL;
+	if (out_binding != NULL && out_binding->ingress_policy != NULL) {
+		/* From the beginning, as flows: they come to the same port. */
+		while (json_array_size(k->tale->stages) > told)
+			json_array_remove(k->tale->stages, told);
+		memcpy(k->frame, as_it_came, len);
+		k->len = len;
+		flows(k);
+	} else if (out != NULL) {
+		output(k->tale, out, k->len);
+	}
+	free(as_it_came);
+}
+
+static void walk(struct walk *k)
+{
+	const struct xv_binding *b = k->binding;
+	struct tale *t = k->tale;
+
+	if (k->len < ETHER_HEADER) {
+		end(k, XV_DROP_RUNT);
+		return;
+	}
+	if (b == NULL) {
+		say(t, "binding", "%s belongs to no network and no wire", k->in->name);
+		end(k, XV_DROP_UNBOUND);
+		return;
+	}
+	switch (b->forward) {
+	case XV_FORWARD_WIRE:
+		say(t, "binding", "wire to %s: nothing is looked at", b->peer->name);
+		output(t, b->peer, k->len);
+		break;
+	case XV_FORWARD_NETWORK:
+		if (b->vlan != 0)
+			say(t, "binding", "network %s, VLAN %u%s", b->network->name, b->vlan,
+			    b->trunk ? " for untagged frames, and a trunk" : "");
+		else
+			say(t, "binding", "network %s%s", b->network->name, b->trunk ? ", a trunk" : "");
+		network(k);
+		break;
+	case XV_FORWARD_FLOWS:
+		say(t, "binding", "flows decide");
+		flows(k);
+		break;
+	default:
+		say(t, "binding", "tunnel packets are taken apart here: what is in them is not traced");
+		t->complete = false;
+		break;
+	}
+}
+
+/* The sentence for people. */
+static json_t *result_of(const struct tale *t)
+{
+	size_t sent = json_array_size(t->outputs), dropped = json_array_size(t->drops), n = 0, i;
+	char text[2048];
+	json_t *e;
+
+	if (!t->complete && sent == 0 && dropped == 0)
+		return json_string("not known");
+	text[0] = '\0';
+	json_array_foreach (t->outputs, i, e) {
+		if (n + XV_NAME_LEN + 64 > sizeof(text)) {
+			n += (size_t)snprintf(text + n, sizeof(text) - n, " and %zu more", sent - i);
+			break;
+		}
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s",
+				      i > 0	   ? ", "
+				      : t->flooded ? "flooded to "
+						   : "sent to ",
+				      json_string_value(e));
+	}
+	if (dropped == 1) {
+		e = json_array_get(t->drops, 0);
+		(void)snprintf(text + n, sizeof(text) - n, "%sdropped: %s (%s)", n > 0 ? "; a copy is " : "",
+			       json_string_value(json_object_get(e, "reason")),
+			       json_string_value(json_object_get(e, "explanation")));
+	} else if (dropped > 1) {
+		(void)snprintf(text + n, sizeof(text) - n, "%s%zu copies are dropped", n > 0 ? "; " : "", dropped);
+	}
+	return json_string(text);
+}
+
+json_t *xv_trace(struct xv_host *host, struct xv_port *in, uint8_t *frame, uint32_t len)
+{
+	struct tale *t = calloc(1, sizeof(*t));
+	struct walk k = {.tale = t, .in = in, .binding = atomic_load(&in->binding), .frame = frame, .len = len,
+			 .room = len + XV_TRACE_ROOM};
+	char packet[XV_FLOW_TEXT_SIZE];
+	json_t *answer;
+
+	if (t == NULL)
+		return NULL;
+	t->host = host;
+	t->complete = true;
+	t->stages = json_array();
+	t->outputs = json_array();
+	t->drops = json_array();
+	xv_packet_text(host, in->id, frame, (uint16_t)RTE_MIN(len, (uint32_t)UINT16_MAX), len, packet, sizeof(packet));
+	walk(&k);
+	answer = json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:b}", "packet", packet, "bytes", (json_int_t)len, "stages",
+			   t->stages, "outputs", t->outputs, "drops", t->drops, "result", result_of(t), "complete",
+			   (int)t->complete);
+	free(t);
+	return answer;
+}

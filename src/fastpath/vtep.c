@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tunnels as workers see them: outer headers off, outer headers on, and packets that wait for a next hop. */
+#include "fastpath/vtep.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <rte_ether.h>
+#include <rte_ip.h>
+
+#include "base/clock.h"
+#include "fastpath/underlay_state.h"
+#include "fastpath/worker_state.h"
+#include "net/parse.h"
+
+#define WAIT_MS         3000 /* for a next hop, then a packet is dropped */
+#define WAIT_PER_TUNNEL 32   /* packets; of all tunnels: XV_WAITING_MAX */
+#define ARP_LEN         28
+#define IPV4_LEN        20
+#define IPV6_LEN        40
+
+/* ---- In ---- */
+
+static inline uint16_t get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline bool is_multicast(const uint8_t *mac)
+{
+	return (mac[0] & 1) != 0;
+}
+
+enum outer {
+	OUTER_TUNNEL, /* to our address: outer headers, if anything */
+	OUTER_PUNT,   /* the control thread's */
+	OUTER_STRAY,
+};
+
+/* ff02::1:ffXX:XXXX of our address (RFC 4291 section 2.7.1), or all nodes, to which neighbours announce themselves. */
+static bool is_for_us_multicast(const struct xv_vtep *v, const uint8_t dst[16])
+{
+	static const uint8_t solicited[13] = {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff};
+	static const uint8_t all_nodes[16] = {0xff, 0x02, [15] = 1};
+
+	return memcmp(dst, all_nodes, 16) == 0 ||
+	       (memcmp(dst, solicited, 13) == 0 && memcmp(dst + 13, &v->addr.bytes[13], 3) == 0);
+}
+
+/* Whether the frame is for the VTEP, and who deals with it. */
+static enum outer look(const struct xv_vtep *v, const uint8_t *data, uint16_t len)
+{
+	const uint8_t *l3 = data + RTE_ETHER_HDR_LEN, *ours = &v->addr.bytes[12];
+
+	if (len < RTE_ETHER_HDR_LEN || (!is_multicast(data) && memcmp(data, v->mac, 6) != 0))
+		return OUTER_STRAY;
+	switch (get16(data + 12)) {
+	case RTE_ETHER_TYPE_IPV4:
+		if (v->ipv6 || len < RTE_ETHER_HDR_LEN + IPV4_LEN || memcmp(l3 + 16, ours, 4) != 0)
+			return OUTER_STRAY;
+		return l3[9] == IPPROTO_ICMP ? OUTER_PUNT : OUTER_TUNNEL;
+	case RTE_ETHER_TYPE_IPV6:
+		if (!v->ipv6 || len < RTE_ETHER_HDR_LEN + IPV6_LEN)
+			return OUTER_STRAY;
+		if (memcmp(l3 + 24, v->addr.bytes, 16) == 0)
+			return l3[6] == IPPROTO_ICMPV6 ? OUTER_PUNT : OUTER_TUNNEL;
+		return l3[6] == IPPROTO_ICMPV6 && is_for_us_multicast(v, l3 + 24) ? OUTER_PUNT : OUTER_STRAY;
+	case RTE_ETHER_TYPE_ARP:
+		/* For us, or an announcement: who sends it asks for itself (RFC 5227). */
+		if (v->ipv6 || len < RTE_ETHER_HDR_LEN + ARP_LEN ||
+		    (memcmp(l3 + 24, ours, 4) != 0 && memcmp(l3 + 24, l3 + 14, 4) != 0))
+			return OUTER_STRAY;
+		return OUTER_PUNT;
+	default:
+		return OUTER_STRAY;
+	}
+}
+
+static void punt(struct xv_worker *w, struct rte_mbuf *m)
+{
+	uint16_t in_port = m->port;
+
+	if (xv_underlay_ring == NULL || rte_ring_mp_enqueue(xv_underlay_ring, m) != 0) {
+		xv_packet_drop(w, m, XV_DROP_TUNNEL_BUSY);
+		return;
+	}
+	count(&w->counters[in_port].punts, 1);
+	w->flows_wanted = true;
+}
+
+static enum xv_drop reason_of(enum xv_decap_result result)
+{
+	switch (result) {
+	case XV_DECAP_NOT_TUNNEL:
+		return XV_DROP_TUNNEL_STRAY;
+	case XV_DECAP_IP_CSUM:
+	case XV_DECAP_UDP_CSUM:
+	case XV_DECAP_UDP_NO_CSUM:
+	case XV_DECAP_GRE_CSUM:
+		return XV_DROP_TUNNEL_CSUM;
+	case XV_DECAP_ECN:
+		return XV_DROP_TUNNEL_ECN;
+	default:
+		return XV_DROP_TUNNEL_HEADER;
+	}
+}
+
+static inline uint32_t hash(uint8_t type, uint32_t vni, const union xv_ip_addr *remote)
+{
+	uint64_t h = remote->u64[0] * UINT64_C(0x9e3779b97f4a7c15);
+
+	h = (h ^ h >> 32 ^ remote->u64[1]) * UINT64_C(0xbf58476d1ce4e5b9);
+	h = (h ^ h >> 32 ^ ((uint64_t)type << 32 | vni)) * UINT64_C(0x94d049bb133111eb);
+	return (uint32_t)(h >> 32);
+}
+
+const struct xv_tunnel_entry *xv_tunnel_table_slot(const struct xv_tunnel_table *table, uint8_t type, uint32_t vni,
+						   const union xv_ip_addr *remote)
+{
+	uint32_t i;
+
+	/* At most half of it is in use: this ends. */
+	for (i = hash(type, vni, remote) & table->mask;; i = (i + 1) & table->mask) {
+		const struct xv_tunnel_entry *e = &table->entries[i];
+
+		if (e->type == 0 || (e->type == type && e->vni == vni && e->remote.u64[0] == remote->u64[0] &&
+				     e->remote.u64[1] == remote->u64[1]))
+			return e;
+	}
+}
+
+/* The tunnel that the packet came through; NULL: none of ours, *why. */
+static struct xv_port *tunnel_of(const struct xv_vtep *v, const struct xv_decap *d, const struct xv_flow_key *key,
+				 enum xv_drop *why)
+{
+	static const union xv_ip_addr any;
+	const struct xv_tunnel_table *table = atomic_load_explicit(&v->table, memory_order_acquire);
+	uint32_t vni = (uint32_t)rte_be_to_cpu_64(key->tun_id);
+	const struct xv_tunnel_entry *e;
+
+	*why = XV_DROP_TUNNEL_VNI;
+	if (table == NULL)
+		return NULL;
+	e = xv_tunnel_table_slot(table, d->type, vni, &key->tun_src);
+	if (likely(e->port != NULL))
+		return e->port;
+	if (xv_tunnel_table_slot(table, d->type, vni, &any)->type != 0)
+		*why = XV_DROP_TUNNEL_SOURCE;
+	return NULL;
+}
+
+/* What the outer ECN field says becomes the inner's (RFC 6040 section 4.2). False: the packet must not go on. */
+static bool combine_ecn(struct rte_mbuf *m, uint8_t outer_tos)
+{
+	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *), *ip, tos;
+	uint16_t len = rte_pktmbuf_data_len(m), l3;
+	struct xv_parsed parsed;
+	int ecn;
+
+	if (xv_parse(data, len, rte_pktmbuf_pkt_len(m), &parsed) != XV_PARSE_OK || parsed.l3_offset == 0)
+		return true;
+	l3 = parsed.l3_offset;
+	ip = data + l3;
+	if (parsed.eth_type == RTE_ETHER_TYPE_IPV4 && len >= l3 + IPV4_LEN)
+		tos = ip[1];
+	else if (parsed.eth_type == RTE_ETHER_TYPE_IPV6 && len >= l3 + IPV6_LEN)
+		tos = (uint8_t)(ip[0] << 4 | ip[1] >> 4);
+	else
+		return true;
+	ecn = xv_ecn_decap(outer_tos, tos);
+	if (ecn == XV_ECN_DROP)
+		return false;
+	if (ecn != (tos & 3))
+		xv_ecn_set(ip, (uint8_t)ecn);
+	return true;
+}
+
+/* Outer headers off. The port of the tunnel, or NULL: *why the packet has to be dropped. */
+static struct xv_port *decapsulate(const struct xv_vtep *v, struct rte_mbuf *m, struct xv_flow_key *key,
+				   enum xv_drop *why)
+{
+	enum xv_decap_result result;
+	struct xv_port *port;
+	struct xv_decap d;
+
+	result = xv_decap_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), rte_pktmbuf_pkt_len(m),
+				&v->decap, key, &d);
+	if (likely(result == XV_DECAP_OK) && d.has_csum)
+		result = xv_decap_csum_verify(m, &d);
+	if (unlikely(result != XV_DECAP_OK)) {
+		*why = reason_of(result);
+		return NULL;
+	}
+	/* Only Ethernet is carried; control packets of Geneve are none of a network's (RFC 8926 section 3.4). */
+	if (unlikely(d.packet_type != 0 || d.guessed || (key->tun_flags & XV_TUN_OAM) != 0)) {
+		*why = XV_DROP_TUNNEL_HEADER;
+		return NULL;
+	}
+	port = tunnel_of(v, &d, key, why);
+	if (unlikely(port == NULL))
+		return NULL;
+	if (unlikely(xv_decap_strip(m, &d) != 0)) {
+		*why = XV_DROP_OFFLOAD;
+		return NULL;
+	}
+	if (unlikely((key->tun_tos & 3) != 0 && !combine_ecn(m, key->tun_tos))) {
+		*why = XV_DROP_TUNNEL_ECN;
+		return NULL;
+	}
+	return port;
+}
+
+/* n packets, all of one tunnel: gone from the uplink, received by the tunnel's port. */
+static void hand_on(struct xv_worker *w, const struct xv_port *uplink, struct xv_port *port, struct rte_mbuf **pkts,
+		    uint16_t n)
+{
+	if (n == 0)
+		return;
+	count(&w->counters[uplink->id].forwarded, n);
+	xv_pipeline_burst(w, port, 0, atomic_load_explicit(&port->binding, memory_order_acquire), pkts, n);
+}
+
+void xv_vtep_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
+		   uint16_t n)
+{
+	const struct xv_vtep *v = binding->vtep;
+	struct xv_port *port, *run_port = NULL;
+	uint16_t i, first = 0, kept = 0;
+	struct xv_flow_key key;
+	enum xv_drop why;
+
+	memset(&key, 0, sizeof(key));
+	for (i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+
+		switch (look(v, rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m))) {
+		case OUTER_PUNT:
+			punt(w, m);
+			continue;
+		case OUTER_STRAY:
+			xv_packet_drop(w, m, XV_DROP_TUNNEL_STRAY);
+			continue;
+		case OUTER_TUNNEL:
+			break;
+		}
+		port = decapsulate(v, m, &key, &why);
+		if (unlikely(port == NULL)) {
+			xv_packet_drop(w, m, why);
+			continue;
+		}
+		if (port != run_port) {
+			hand_on(w, in, run_port, &pkts[first], (uint16_t)(kept - first));
+			run_port = port;
+			first = kept;
+		}
+		pkts[kept++] = m;
+	}
+	hand_on(w, in, run_port, &pkts[first], (uint16_t)(kept - first));
+}
+
+/* ---- Out ---- */
+
+static void push(struct xv_worker *w, struct xv_port *out, const struct xv_tunnel *t, const struct xv_encap *encap,
+		 struct rte_mbuf *m)
+{
+	struct xv_counters *c = &w->counters[out->id];
+	struct xv_parsed parsed;
+	uint32_t entropy = 0;
+
+	if (likely(xv_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), rte_pktmbuf_pkt_len(m),
+			    &parsed) == XV_PARSE_OK))
+		entropy = parsed.flow_hash;
+	count(&c->tx_packets, 1);
+	count(&c->tx_bytes, m->pkt_len);
+	xv_flow_tunnel_push(w, encap, 0, entropy, atomic_load_explicit(&t->vtep->uplink, memory_order_relaxed), m);
+}
+
+/* The next hop is being asked for: wait, in order, bounded. */
+static void wait(struct xv_worker *w, struct xv_port *out, struct rte_mbuf *m)
+{
+	unsigned int i, of_tunnel = 0;
+
+	for (i = 0; i < w->n_waiting; i++)
+		of_tunnel += w->waiting[i].port == out;
+	if (w->n_waiting == XV_WAITING_MAX || of_tunnel >= WAIT_PER_TUNNEL) {
+		xv_packet_drop(w, m, XV_DROP_NO_NEIGHBOUR);
+		return;
+	}
+	count(&w->counters[m->port].held, 1);
+	w->waiting[w->n_waiting++] = (struct xv_waiting){.m = m, .port = out, .port_id = out->id, .since = w->now};
+}
+
+void xv_tunnel_output(struct xv_worker *w, struct xv_port *out, const struct xv_binding *binding,
+		      struct rte_mbuf **pkts, uint16_t n)
+{
+	const struct xv_tunnel *t = binding->tunnel;
+	const struct xv_encap *encap = atomic_load_explicit(&t->encap, memory_order_acquire);
+	uint16_t i;
+
+	/* Who waits goes first. */
+	if (unlikely(w->n_waiting > 0 && encap != NULL))
+		xv_tunnel_waiting(w);
+	for (i = 0; i < n; i++) {
+		if (likely(encap != NULL))
+			push(w, out, t, encap, pkts[i]);
+		else
+			wait(w, out, pkts[i]);
+	}
+}
+
+void xv_tunnel_waiting(struct xv_worker *w)
+{
+	unsigned int i, kept = 0, n = w->n_waiting;
+
+	for (i = 0; i < n; i++) {
+		struct xv_waiting waiting = w->waiting[i];
+		const struct xv_binding *b = NULL;
+		const struct xv_encap *encap = NULL;
+
+		if (xv_port_by_id(waiting.port_id) == waiting.port)
+			b = atomic_load_explicit(&waiting.port->binding, memory_order_acquire);
+		if (b != NULL && b->tunnel != NULL)
+			encap = atomic_load_explicit(&b->tunnel->encap, memory_order_acquire);
+		else
+			b = NULL;
+		if (b != NULL && encap == NULL && w->now - waiting.since < xv_clock.hz / 1000 * WAIT_MS) {
+			w->waiting[kept++] = waiting;
+			continue;
+		}
+		count(&w->counters[waiting.m->port].held, (uint64_t)-1);
+		if (encap != NULL)
+			push(w, waiting.port, b->tunnel, encap, waiting.m);
+		else
+			xv_packet_drop(w, waiting.m, b != NULL ? XV_DROP_NO_NEIGHBOUR : XV_DROP_DETACHED);
+	}
+	w->n_waiting = kept;
+}
+
+void xv_tunnel_waiting_drop(struct xv_worker *w)
+{
+	unsigned int i;
+
+	for (i = 0; i < w->n_waiting; i++) {
+		count(&w->counters[w->waiting[i].m->port].held, (uint64_t)-1);
+		xv_packet_drop(w, w->waiting[i].m, XV_DROP_DETACHED);
+	}
+	w->n_waiting = 0;
+}
