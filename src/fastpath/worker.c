@@ -3,6 +3,7 @@
  * The loop of a packet worker: poll my queues, hand bursts to the pipeline, flush outputs, say that I am
  * quiescent; sleep when nothing has moved for a while.
  */
+#include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -263,7 +264,9 @@ static void sleep_until_woken(struct xv_worker *w)
 	}
 	count(&w->sleeps, 1);
 	xv_rcu_offline(w->id);
-	(void)epoll_pwait2(w->epoll_fd, events, RTE_DIM(events), &timeout, NULL);
+	/* The watchdog's signal is no reason to get up and spin. */
+	while (epoll_pwait2(w->epoll_fd, events, RTE_DIM(events), &timeout, NULL) < 0 && errno == EINTR)
+		;
 	xv_rcu_online(w->id);
 	count(&w->wakeups, 1);
 	/* The list may be another one now; rings of the old that are gone need no disarming. */
