@@ -6,8 +6,9 @@
  *
  * fused: every packet finds its entry. long way: the same with fused flows switched off, one look-up each. resolve: no
  * flow matches, the worker decides by a policy of 1,000 rules, every packet a new connection. add, delete: flows a second
- * from the control thread, alone, and beside a worker thread that forwards. All figures in TSC cycles a packet, the
- * median of the rounds; receiving and sending of the dummy port are measured on a wire and shown as "wire".
+ * from the control thread. vxlan: the network spans two hosts, the sender has the same policy; out: to the uplink, in: from it.
+ * All figures in TSC cycles a packet, the median of the rounds; receiving and sending of the dummy ports are measured on
+ * a wire and shown as "wire".
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "fastpath/fused.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
+#include "fastpath/vtep.h"
 #include "fastpath/worker.h"
 #include "port/dummy.h"
 #include "port/eal.h"
@@ -29,8 +31,10 @@
 #define ROUNDS_MAX 101
 #define BATCHES 64 /* bursts of a round */
 
+enum { VM0, VM1, UPLINK, TUNNEL, PORTS };
+
 static struct xv_worker *worker;
-static struct xv_port *ports[2];
+static struct xv_port *ports[PORTS];
 static struct xv_network *network;
 
 static const uint8_t macs[2][6] = {{2, 0, 0, 0, 0, 0xa}, {2, 0, 0, 0, 0, 0xb}};
@@ -76,8 +80,16 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+typedef struct rte_mbuf *(*make_fn)(uint32_t n);
+
+static struct rte_mbuf *from_vm0(uint32_t n)
+{
+	return make(0, n);
+}
+
 /* Cycles a packet for rounds of packets whose connections are numbered on from `first`, modulo `flows`. */
-static double measure(unsigned int rounds, uint32_t first, uint32_t flows)
+static double measure_way(unsigned int rounds, uint32_t first, uint32_t flows, make_fn make_one, unsigned int in,
+			  unsigned int out)
 {
 	double cycles[ROUNDS_MAX];
 	uint32_t next = first;
@@ -91,11 +103,11 @@ static double measure(unsigned int rounds, uint32_t first, uint32_t flows)
 			uint64_t begin;
 
 			for (i = 0; i < BURST; i++, next++)
-				must(xv_dummy_put(ports[0], 0, make(0, first + (next - first) * 7919 % flows)) == 0, "put");
+				must(xv_dummy_put(ports[in], 0, make_one(first + (next - first) * 7919 % flows)) == 0, "put");
 			begin = xv_clock_tsc();
 			(void)xv_worker_run_once(worker);
 			total += xv_clock_tsc() - begin;
-			for (i = 0; (m = xv_dummy_take(ports[1])) != NULL; i++)
+			for (i = 0; (m = xv_dummy_take(ports[out])) != NULL; i++)
 				rte_pktmbuf_free(m);
 			must(i == BURST, "forwarding");
 			(void)xv_flows_poll();
@@ -105,6 +117,11 @@ static double measure(unsigned int rounds, uint32_t first, uint32_t flows)
 	rounds = RTE_MIN(rounds, (unsigned int)ROUNDS_MAX); /* more are for warming up */
 	qsort(cycles, rounds, sizeof(cycles[0]), compare);
 	return cycles[rounds / 2];
+}
+
+static double measure(unsigned int rounds, uint32_t first, uint32_t flows)
+{
+	return measure_way(rounds, first, flows, from_vm0, VM0, VM1);
 }
 
 static void settle(void)
@@ -185,11 +202,118 @@ static void churn(uint32_t n)
 	free(flows);
 }
 
+/* ---- VXLAN ---- */
+
+static uint8_t reply[128]; /* a frame from the other host */
+static uint32_t reply_len;
+
+static struct rte_mbuf *from_host(uint32_t n)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(xv_packet_pool());
+	uint8_t *p;
+
+	must(m != NULL, "packet memory");
+	p = rte_pktmbuf_mtod(m, uint8_t *);
+	memcpy(p, reply, reply_len);
+	m->data_len = (uint16_t)reply_len;
+	m->pkt_len = reply_len;
+	memcpy(p + 50 + 34, &(uint16_t){rte_cpu_to_be_16((uint16_t)(1024 + n % 60000))}, 2);
+	return m;
+}
+
+static void swap(uint8_t *a, uint8_t *b, unsigned int n)
+{
+	uint8_t t;
+
+	for (; n > 0; n--, a++, b++) {
+		t = *a;
+		*a = *b;
+		*b = t;
+	}
+}
+
+static void run_control(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		(void)xv_worker_run_once(worker);
+		(void)xv_underlay_poll();
+	}
+}
+
+/* VM0 on a network that spans to another host, whose answer is made of what we send there. */
+static void vxlan_start(const struct xv_policy *policy)
+{
+	struct xv_vtep_config config = {.name = "v0", .prefix_len = 24};
+	struct xv_binding *b = calloc(1, sizeof(*b));
+	union xv_ip_addr remote = {.words[3] = RTE_BE32(0xc0000202)};
+	static struct xv_vtep *vtep;
+	static struct xv_tunnel *tunnel;
+	struct rte_mbuf *m;
+	uint8_t arp[60] = {0};
+
+	must(xv_underlay_init() == 0, "underlay");
+	config.addr.words[3] = RTE_BE32(0xc0000201);
+	must(b != NULL && xv_vtep_create(&config, &vtep) == 0 &&
+		     xv_tunnel_create(vtep, XV_TUNNEL_VXLAN, 100, &remote, ports[TUNNEL], &tunnel) == 0,
+	     "tunnel");
+	b->forward = XV_FORWARD_VTEP;
+	b->vtep = vtep;
+	xv_port_bind(ports[UPLINK], b);
+	b = calloc(1, sizeof(*b));
+	must(b != NULL, "memory");
+	b->forward = XV_FORWARD_NETWORK;
+	b->network = network;
+	b->tunnel = tunnel;
+	xv_port_bind(ports[TUNNEL], b);
+	bind(VM0, XV_FORWARD_NETWORK, policy);
+	xv_port_bind(ports[VM1], NULL);
+	must(xv_network_set_members(network, (struct xv_port *[]){ports[VM0], ports[TUNNEL]}, 2) == 0 &&
+		     xv_vtep_publish(vtep, (const struct xv_tunnel *const[]){tunnel}, 1) == 0,
+	     "network");
+	(void)xv_mac_table_flush(network->macs, XV_MAC_NONE);
+	xv_vtep_set_uplink(vtep, ports[UPLINK]);
+
+	/* The other host's ARP reply. */
+	memcpy(arp, vtep->mac, 6);
+	memcpy(arp + 6, macs[1], 6);
+	memcpy(arp + 12, (const uint8_t[]){8, 6, 0, 1, 8, 0, 6, 4, 0, 2}, 10);
+	memcpy(arp + 22, macs[1], 6);
+	memcpy(arp + 28, (const uint8_t[]){192, 0, 2, 2}, 4);
+	memcpy(arp + 32, vtep->mac, 6);
+	memcpy(arp + 38, (const uint8_t[]){192, 0, 2, 1}, 4);
+	m = rte_pktmbuf_alloc(xv_packet_pool());
+	must(m != NULL && rte_pktmbuf_append(m, 60) != NULL, "packet memory");
+	memcpy(rte_pktmbuf_mtod(m, uint8_t *), arp, 60);
+	must(xv_dummy_put(ports[UPLINK], 0, m) == 0, "put");
+	run_control();
+	while ((m = xv_dummy_take(ports[UPLINK])) != NULL)
+		rte_pktmbuf_free(m);
+
+	/* A first packet goes to all; turned around it teaches us where the other VM is. */
+	must(xv_dummy_put(ports[VM0], 0, make(0, 0)) == 0, "put");
+	run_control();
+	m = xv_dummy_take(ports[UPLINK]);
+	must(m != NULL && m->pkt_len == 110 && m->nb_segs == 1, "encapsulation");
+	reply_len = m->pkt_len;
+	memcpy(reply, rte_pktmbuf_mtod(m, uint8_t *), reply_len);
+	rte_pktmbuf_free(m);
+	swap(reply, reply + 6, 6);
+	swap(reply + 26, reply + 30, 4);
+	swap(reply + 50, reply + 56, 6);
+	must(xv_dummy_put(ports[UPLINK], 0, from_host(0)) == 0, "put");
+	run_control();
+	m = xv_dummy_take(ports[VM0]);
+	must(m != NULL, "decapsulation");
+	rte_pktmbuf_free(m);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int rounds = argc > 1 ? (unsigned int)atoi(argv[1]) : 31, i;
 	struct xv_eal_config config = {.memory_mb = 64};
-	struct xv_queue_ref refs[2];
+	struct xv_queue_ref refs[TUNNEL];
 	struct xv_policy *policy;
 	double wire, fused;
 	struct rte_mbuf *m;
@@ -203,14 +327,15 @@ int main(int argc, char **argv)
 	must(xv_eal_init(&config, NULL) == 0 && xv_rcu_init() == 0 && xv_flows_init() == 0, "initialisation");
 	must(xv_worker_create("w0", -1, true, &worker, NULL) == 0 && xv_network_create("net", 300, 64, &network) == 0,
 	     "worker");
-	for (i = 0; i < 2; i++) {
-		struct xv_port_config port = {.kind = XV_PORT_DUMMY, .queues = 1};
+	for (i = 0; i < PORTS; i++) {
+		struct xv_port_config port = {.kind = i == TUNNEL ? XV_PORT_TUNNEL : XV_PORT_DUMMY, .queues = 1};
 
 		snprintf(port.name, sizeof(port.name), "p%u", i);
 		must(xv_port_create(&port, (uint16_t)i, NULL, &ports[i], NULL) == 0, "port");
-		refs[i] = (struct xv_queue_ref){ports[i], 0};
+		if (i < TUNNEL)
+			refs[i] = (struct xv_queue_ref){ports[i], 0};
 	}
-	must(xv_network_set_members(network, ports, 2) == 0 && xv_worker_set_queues(worker, refs, 2) == 0, "network");
+	must(xv_network_set_members(network, ports, 2) == 0 && xv_worker_set_queues(worker, refs, TUNNEL) == 0, "network");
 
 	bind(0, XV_FORWARD_WIRE, NULL);
 	bind(1, XV_FORWARD_WIRE, NULL);
@@ -261,5 +386,16 @@ int main(int argc, char **argv)
 		printf("%-34s %8.1f\n", "resolve, 1,000 rules, both passes", cycles[rounds / 2]);
 	}
 	churn(100000);
+	vxlan_start(policy);
+	for (i = 1; i <= 10000; i *= 100) {
+		(void)measure_way(1 + 4 * i / (BATCHES * BURST), 0, i, from_vm0, VM0, UPLINK);
+		settle();
+		(void)measure_way(1 + 2 * i / (BATCHES * BURST), 0, i, from_vm0, VM0, UPLINK);
+		fused = measure_way(rounds, 0, i, from_vm0, VM0, UPLINK);
+		printf("vxlan out, policy, %6u flows %12.1f = wire + %.1f\n", i, fused, fused - wire);
+		(void)measure_way(2, 0, i, from_host, UPLINK, VM0);
+		fused = measure_way(rounds, 0, i, from_host, UPLINK, VM0);
+		printf("vxlan in, %6u flows         %12.1f = wire + %.1f\n", i, fused, fused - wire);
+	}
 	return 0;
 }

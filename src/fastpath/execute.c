@@ -290,80 +290,6 @@ static void push_nsh(struct walk *k, const struct xv_action_push_nsh *a)
 	pushed(k, xv_nsh_push(k->m, &k->key, &k->layout, &nsh));
 }
 
-/* Outer headers on one packet. False: it was dropped. */
-static bool encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
-		      struct rte_mbuf **m)
-{
-	struct xv_encap_packet packet = {.hash = entropy};
-	const uint8_t *data = rte_pktmbuf_mtod(*m, const uint8_t *);
-	struct xv_flow_key key;
-	struct xv_flow_layout layout;
-	struct rte_mbuf *head;
-	int rc;
-
-	packet.ip_id = (encap->kind & XV_ENCAP_DF) != 0 ? 0 : rte_cpu_to_be_16(w->ip_id++);
-	if ((encap->kind & (XV_ENCAP_ECN | XV_ENCAP_DSCP | XV_ENCAP_TTL)) != 0) {
-		memset(&key, 0, sizeof(key));
-		key.packet_type = packet_type;
-		if (xv_flow_extract(data, rte_pktmbuf_data_len(*m), rte_pktmbuf_pkt_len(*m), &key, &layout) ==
-		    XV_FLOW_OK) {
-			packet.tos = key.ip_tos;
-			packet.ttl = key.ip_ttl;
-		}
-	}
-	rc = xv_encap_push(encap, *m, &packet);
-	if (likely(rc == 0))
-		return true;
-	if (rc == -ENOSPC) {
-		head = rte_pktmbuf_alloc(xv_packet_pool());
-		if (head != NULL) {
-			head->port = (*m)->port;
-			rc = xv_encap_push_head(encap, *m, head, &packet);
-			if (rc == 0) {
-				*m = head;
-				return true;
-			}
-			rte_pktmbuf_free(head);
-		}
-	}
-	xv_packet_drop(w, *m, rc == -ENOSPC ? XV_DROP_NO_BUFFER : XV_DROP_TUNNEL);
-	return false;
-}
-
-void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
-			 uint16_t out_port, struct rte_mbuf *m)
-{
-	struct xv_port *out = xv_port_by_id(out_port);
-	const struct xv_binding *binding =
-		out == NULL ? NULL : atomic_load_explicit(&out->binding, memory_order_acquire);
-	uint16_t in_port = m->port;
-	int n = 1, i;
-
-	if (unlikely(binding == NULL)) {
-		xv_packet_drop(w, m, XV_DROP_TX_DOWN);
-		return;
-	}
-	w->segments[0] = m;
-	/* Segments first, each then gets its own outer headers. Devices are asked for checksums of outermost headers only, so for
-	 * them the inner ones are finished as well. */
-	if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0 &&
-		     (out->ops->kind == XV_PORT_ETHDEV || xv_packet_offload(m)->gso_type != XV_GSO_NONE))) {
-		n = xv_offload_finish(m, 0, xv_packet_pool(), w->segments, XV_GSO_MAX_SEGMENTS);
-		if (n < 0) {
-			xv_packet_drop(w, m, n == -ENOBUFS ? XV_DROP_NO_BUFFER : XV_DROP_OFFLOAD);
-			return;
-		}
-		count(&w->counters[in_port].copies, (uint64_t)(n - 1));
-	}
-	for (i = 0; i < n; i++) {
-		struct rte_mbuf *segment = w->segments[i];
-
-		segment->port = in_port;
-		if (encap_one(w, encap, packet_type, entropy, &segment))
-			xv_pipeline_output(w, out, binding, XV_QUEUE_BY_FLOW, &segment, 1);
-	}
-}
-
 /* next: the action behind, in a program that ends at end. */
 static void tunnel_push(struct walk *k, const struct xv_encap *encap, const struct xv_action *next, const uint8_t *end)
 {
@@ -387,7 +313,7 @@ static void tunnel_push(struct walk *k, const struct xv_encap *encap, const stru
 		drop(k, XV_DROP_TUNNEL);
 		return;
 	}
-	if (!encap_one(k->w, encap, k->key.packet_type, entropy, &k->m)) {
+	if (!xv_encap_one(k->w, encap, k->key.packet_type, entropy, &k->m)) {
 		k->m = NULL;
 		return;
 	}

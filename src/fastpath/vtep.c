@@ -260,19 +260,46 @@ void xv_vtep_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 
 /* ---- Out ---- */
 
+/* n packets (n <= XV_BURST) into a tunnel. Those that want no offload stay together. */
 static void push(struct xv_worker *w, struct xv_port *out, const struct xv_tunnel *t, const struct xv_encap *encap,
-		 struct rte_mbuf *m)
+		 struct rte_mbuf **pkts, uint16_t n)
 {
+	uint16_t uplink_id = atomic_load_explicit(&t->vtep->uplink, memory_order_relaxed);
+	struct xv_port *uplink = xv_port_by_id(uplink_id);
+	const struct xv_binding *binding =
+		uplink == NULL ? NULL : atomic_load_explicit(&uplink->binding, memory_order_acquire);
 	struct xv_counters *c = &w->counters[out->id];
-	struct xv_parsed parsed;
-	uint32_t entropy = 0;
+	struct rte_mbuf *ready[XV_BURST];
+	uint16_t i, n_ready = 0;
+	uint64_t bytes = 0;
 
-	if (likely(xv_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), rte_pktmbuf_pkt_len(m),
-			    &parsed) == XV_PARSE_OK))
-		entropy = parsed.flow_hash;
-	count(&c->tx_packets, 1);
-	count(&c->tx_bytes, m->pkt_len);
-	xv_flow_tunnel_push(w, encap, 0, entropy, atomic_load_explicit(&t->vtep->uplink, memory_order_relaxed), m);
+	for (i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		struct xv_parsed parsed;
+		uint32_t entropy = 0;
+
+		bytes += m->pkt_len;
+		if (unlikely(binding == NULL)) {
+			xv_packet_drop(w, m, XV_DROP_TX_DOWN);
+			continue;
+		}
+		if (likely(xv_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m),
+				    rte_pktmbuf_pkt_len(m), &parsed) == XV_PARSE_OK))
+			entropy = parsed.flow_hash;
+		if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0)) {
+			if (n_ready > 0)
+				xv_pipeline_output(w, uplink, binding, XV_QUEUE_BY_FLOW, ready, n_ready);
+			n_ready = 0;
+			xv_flow_tunnel_push(w, encap, 0, entropy, uplink_id, m);
+			continue;
+		}
+		if (likely(xv_encap_one(w, encap, 0, entropy, &m)))
+			ready[n_ready++] = m;
+	}
+	if (n_ready > 0)
+		xv_pipeline_output(w, uplink, binding, XV_QUEUE_BY_FLOW, ready, n_ready);
+	count(&c->tx_packets, n);
+	count(&c->tx_bytes, bytes);
 }
 
 /* The next hop is being asked for: wait, in order, bounded. */
@@ -300,12 +327,12 @@ void xv_tunnel_output(struct xv_worker *w, struct xv_port *out, const struct xv_
 	/* Who waits goes first. */
 	if (unlikely(w->n_waiting > 0 && encap != NULL))
 		xv_tunnel_waiting(w);
-	for (i = 0; i < n; i++) {
-		if (likely(encap != NULL))
-			push(w, out, t, encap, pkts[i]);
-		else
-			wait(w, out, pkts[i]);
+	if (likely(encap != NULL)) {
+		push(w, out, t, encap, pkts, n);
+		return;
 	}
+	for (i = 0; i < n; i++)
+		wait(w, out, pkts[i]);
 }
 
 void xv_tunnel_waiting(struct xv_worker *w)
@@ -329,7 +356,7 @@ void xv_tunnel_waiting(struct xv_worker *w)
 		}
 		count(&w->counters[waiting.m->port].held, (uint64_t)-1);
 		if (encap != NULL)
-			push(w, waiting.port, b->tunnel, encap, waiting.m);
+			push(w, waiting.port, b->tunnel, encap, &waiting.m, 1);
 		else
 			xv_packet_drop(w, waiting.m, b != NULL ? XV_DROP_NO_NEIGHBOUR : XV_DROP_DETACHED);
 	}

@@ -183,7 +183,10 @@ struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const
 /* flow_burst.c: a burst that flows decide. */
 void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
 		   uint16_t n);
-/* execute.c: put on outer headers and send to a port; finishes segmentation requests first. Takes the packet, which begins
+/* encap.c: outer headers on one packet, which wants no segmentation; *m may become another. False: it was dropped. */
+bool xv_encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
+		  struct rte_mbuf **m);
+/* encap.c: put on outer headers and send to a port; finishes segmentation requests first. Takes the packet, which begins
  * as packet_type (of the flow key) says. */
 void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
 			 uint16_t out_port, struct rte_mbuf *m);
