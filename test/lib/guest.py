@@ -438,7 +438,7 @@ class Ping:
         self.job = guest.spawn('exec ping -i %g %s' % (interval, address))
 
     def stop(self):
-        """(sent, received, longest gap in s, figures as ping prints them)."""
+        """(sent, received, longest gap in s, figures as ping prints them); the one under way at the end does not count."""
         self.job.interrupt()
         output = self.job.wait()[1]
         match = re.search(r'(\d+) packets transmitted, (\d+) packets received', output)
@@ -446,7 +446,11 @@ class Ping:
             raise Error('ping gave no figures:\n' + output)
         answers = sorted(int(n) for n in re.findall(r'seq=(\d+) ', output))
         gap = max((b - a for a, b in zip(answers, answers[1:])), default=0) * self.interval
-        return int(match[1]), int(match[2]), gap, output.strip().splitlines()[-2:]
+        sent, received = int(match[1]), int(match[2])
+        # The last one may still have been under way.
+        if sent == received + 1 and answers == list(range(received)):
+            sent -= 1
+        return sent, received, gap, output.strip().splitlines()[-2:]
 
 
 class Copy:

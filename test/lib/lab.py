@@ -2,6 +2,7 @@
 """One xviod and the QEMU guests on its ports: what the system tests and the demonstration share."""
 
 import contextlib
+import os
 import shutil
 
 from guest import Guest, Nic, wait
@@ -12,6 +13,11 @@ def unbalanced(port):
     """What a port's ledger is off by, as `port show` gave it: 0 once it is quiet."""
     return port['rx_packets'] + port['copies'] - port['forwarded'] - port['punts'] - \
         sum(port['drops'].values()) - port['held']
+
+
+def spread(always, full):
+    """Parameters of tests with real guests, which take half a minute each: `full` with FULL=1 only."""
+    return always + (full if os.environ.get('FULL', '') not in ('', '0') else [])
 
 
 class Lab:

@@ -39,15 +39,16 @@ def program(name):
 class Xviod:
     """One daemon with a directory of its own: sockets, host file and log are in `dir`.
 
-    config: the host file, as a dictionary.
+    config: the host file, as a dictionary. netns: the network namespace that it runs in.
     """
 
-    def __init__(self, config=None, dir=None, args=()):
+    def __init__(self, config=None, dir=None, args=(), netns=None):
         self.own_dir = dir is None
         self.dir = pathlib.Path(dir or tempfile.mkdtemp(prefix='xvio-', dir='/tmp'))
         self.api = str(self.dir / 'xviod.sock')
         self.log = self.dir / 'xviod.log'
         self.config, self.args = config or {}, list(args)
+        self.enter = ['ip', 'netns', 'exec', netns] if netns else []
         self.process = self.sock = None
         self.ident = 0
 
@@ -71,7 +72,7 @@ class Xviod:
                 open(self.log, 'a') as log:
             notify.bind(ready)
             self.process = subprocess.Popen(
-                [program('xviod'), '-c', str(host), '-s', self.api, *self.args],
+                [*self.enter, program('xviod'), '-c', str(host), '-s', self.api, *self.args],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, 'NOTIFY_SOCKET': ready})
             notify.settimeout(0.05)

@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unmodified guests talk to each other, and go on while others come, reboot and go."""
 
-import os
 import re
 
 import pytest
 
 from guest import Copy, Ping, wait
-
-
-def spread(always, full):
-    """Real guests take half a minute a test: those of `full` run with FULL=1 only."""
-    return always + (full if os.environ.get('FULL') else [])
+from lab import spread
 
 
 def boot(*guests, mtu=None):
@@ -101,7 +96,7 @@ NO_TX = 'csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off'
 NO_TSO = 'guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off'
 
 
-@pytest.mark.parametrize('options', [NO_RX + ',' + NO_TX, NO_TSO], ids=['none', 'csum'])
+@pytest.mark.parametrize('options', spread([NO_TSO], [NO_RX + ',' + NO_TX]), ids=spread(['csum'], ['none']))
 def test_offloads_in_software(lab, options):
     """A guest that offloads sends to one that cannot take it: we segment and checksum."""
     lab.daemon.rpc('network.add', name='blue')
@@ -217,7 +212,8 @@ def test_rate_limit(lab):
     output = a.run('ping -q -c 300 -i 0.02 -w 20 10.0.0.2', 30)[1]
     answers = int(re.search(r'(\d+) packets received', output)[1])
     dropped = lab.show('a')['drops']['rate-limit']
-    assert 10 <= answers <= 300 - dropped and dropped > 0, (output, dropped)
+    # What was dropped is pings, but for an ARP request or two that came at the wrong moment.
+    assert 10 <= answers <= 300 - dropped + 3 and dropped > 0, (output, dropped)
     # Nothing limits the other way, nor this one once the limit is gone.
     lab.daemon.rpc('port.set', name='b', tx_limit_pps=0)
     Copy(b, a, '10.0.0.1', mb=10).finish()

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from guest import Copy, Guest, Nic, Ping, TornMemory
+from lab import spread
 
 ROUND_TRIPS = 10
 
@@ -35,7 +36,7 @@ def cable():
         ip('link', 'del', ends[0])
 
 
-@pytest.mark.parametrize('ring', ['split', 'packed'])
+@pytest.mark.parametrize('ring', spread(['split'], ['packed']))
 def test_there_and_back(labs, cable, ring):
     """Ping and a checksummed copy go on with a guest that stays where it is."""
     sides = []
