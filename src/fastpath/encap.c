@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fastpath/worker_state.h"
+#include "net/bytes.h"
 #include "net/flow_key.h"
 #include "net/tunnel.h"
 #include "port/eal.h"
@@ -12,11 +13,6 @@
 #define VLAN_LEN 4
 #define IPV4_LEN 20
 #define IPV6_LEN 40
-
-static inline uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
 
 /* TOS and TTL of the inner IP header, which the outer one may inherit. What is not seen at a glance goes through a whole
  * extraction; both say the same. */
@@ -29,19 +25,19 @@ static inline void inner_ip(const struct rte_mbuf *m, rte_be32_t packet_type, st
 	uint16_t type;
 
 	if (likely(packet_type == 0 && len >= ETH_LEN + VLAN_LEN + IPV4_LEN)) {
-		type = get16(data + 12);
+		type = xv_load_be16(data + 12);
 		if (type == 0x8100) {
-			type = get16(data + 16);
+			type = xv_load_be16(data + 16);
 			l3 += VLAN_LEN;
 		}
 		ip = data + l3;
-		if (likely(type == 0x0800 && ip[0] == 0x45 && get16(ip + 2) >= IPV4_LEN &&
-			   get16(ip + 2) <= frame_len - l3)) {
+		if (likely(type == 0x0800 && ip[0] == 0x45 && xv_load_be16(ip + 2) >= IPV4_LEN &&
+			   xv_load_be16(ip + 2) <= frame_len - l3)) {
 			packet->tos = ip[1];
 			packet->ttl = ip[8];
 			return;
 		}
-		if (type == 0x86dd && len >= l3 + IPV6_LEN && get16(ip + 4) <= frame_len - l3 - IPV6_LEN &&
+		if (type == 0x86dd && len >= l3 + IPV6_LEN && xv_load_be16(ip + 4) <= frame_len - l3 - IPV6_LEN &&
 		    (ip[6] == 6 || ip[6] == 17 || ip[6] == 58)) {
 			packet->tos = (uint8_t)(ip[0] << 4 | ip[1] >> 4);
 			packet->ttl = ip[7];

@@ -267,14 +267,6 @@ void xv_flow_del(struct xv_flow *flow)
 	dying_end = &flow->next;
 }
 
-struct xv_flow *xv_flow_find(const struct xv_flow_key *key, const struct xv_flow_key *mask)
-{
-	struct xv_cls_rule *rule = xv_classifier_find(xv_flow_classifier, (const uint64_t *)(const void *)key,
-						      (const uint64_t *)(const void *)mask);
-
-	return rule != NULL ? flow_of(rule) : NULL;
-}
-
 struct xv_flow *xv_flow_peek(const struct xv_flow_key *key)
 {
 	struct xv_cls_rule *rule =

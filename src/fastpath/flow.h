@@ -82,7 +82,6 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flow);
 void xv_flow_set_actions(struct xv_flow *flow, struct xv_actions *actions);
 /* control. No packet uses it after the workers' present bursts; `flow` must not be used any more. */
 void xv_flow_del(struct xv_flow *flow);
-struct xv_flow *xv_flow_find(const struct xv_flow_key *key, const struct xv_flow_key *mask);
 /* The flow that a packet with this key would meet, or NULL. Counts nothing. */
 struct xv_flow *xv_flow_peek(const struct xv_flow_key *key);
 void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct xv_flow_key *mask);

@@ -11,6 +11,7 @@
 #include "fastpath/fused_state.h"
 #include "fastpath/trails.h"
 #include "fastpath/worker_state.h"
+#include "net/bytes.h"
 
 bool xv_fused_use_avx512;
 unsigned int xv_fused_entries = XV_FUSED_ENTRIES;
@@ -39,30 +40,6 @@ enum shape {
 #define VLAN_LEN 4
 #define IPV4_LEN 20
 #define IPV6_LEN 40
-
-static inline uint16_t load16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint32_t load32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint64_t load64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
 
 /* Multiply and fold: guests choose what goes in, and must not be able to choose what comes out. */
 static inline uint64_t mix(uint64_t a, uint64_t b)
@@ -95,29 +72,29 @@ static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, stru
 	place->where = 0;
 	if (unlikely(len < ETH_LEN + IPV4_LEN + 8 || m->buf_len - m->data_off < XV_FUSED_BYTES))
 		return;
-	type = load16(data + 12);
+	type = xv_load16(data + 12);
 	if (type == RTE_BE16(0x8100)) {
-		type = load16(data + 16);
-		rest |= (uint64_t)load16(data + 14) << 16;
+		type = xv_load16(data + 16);
+		rest |= (uint64_t)xv_load16(data + 14) << 16;
 		l3 = ETH_LEN + VLAN_LEN;
 		shape |= SHAPE_VLAN;
 	}
 	ip = data + l3;
 	if (likely(type == RTE_BE16(0x0800))) {
 		l4 = l3 + IPV4_LEN;
-		if (unlikely(ip[0] != 0x45 || (load16(ip + 6) & RTE_BE16(0x3fff)) != 0))
+		if (unlikely(ip[0] != 0x45 || (xv_load16(ip + 6) & RTE_BE16(0x3fff)) != 0))
 			return;
-		end = l3 + rte_be_to_cpu_16(load16(ip + 2));
+		end = l3 + rte_be_to_cpu_16(xv_load16(ip + 2));
 		proto = ip[9];
-		addresses = load64(ip + 12);
+		addresses = xv_load64(ip + 12);
 	} else if (type == RTE_BE16(0x86dd)) {
 		l4 = l3 + IPV6_LEN;
 		if (unlikely(len < l4 + 8))
 			return;
-		end = l4 + rte_be_to_cpu_16(load16(ip + 4));
+		end = l4 + rte_be_to_cpu_16(xv_load16(ip + 4));
 		proto = ip[6];
-		addresses = mix(load64(ip + 8) ^ fused->secret[1], load64(ip + 16) ^ fused->secret[0]) ^
-			    mix(load64(ip + 24) ^ fused->secret[0], load64(ip + 32) ^ fused->secret[1]);
+		addresses = mix(xv_load64(ip + 8) ^ fused->secret[1], xv_load64(ip + 16) ^ fused->secret[0]) ^
+			    mix(xv_load64(ip + 24) ^ fused->secret[0], xv_load64(ip + 32) ^ fused->secret[1]);
 		shape |= SHAPE_IPV6;
 	} else {
 		return;
@@ -141,7 +118,7 @@ static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, stru
 	}
 	if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0 && !request_is_plain(m, l4, shape)))
 		return;
-	rest |= (uint64_t)load32(data + l4) << 32;
+	rest |= (uint64_t)xv_load32(data + l4) << 32;
 	/* The upper half is the tag of a way, which is never 0. */
 	place->hash = mix(addresses ^ fused->secret[0], rest ^ fused->secret[1] ^ shape) | UINT64_C(1) << 63;
 	place->where = in_port << 8 | shape;
@@ -224,7 +201,7 @@ static inline bool entry_matches_plain(const struct xv_fused_entry *e, const uin
 	unsigned int i;
 
 	for (i = 0; i < XV_FUSED_BYTES / 8; i++)
-		differ |= (load64(data + 8 * i) ^ load64(e->value + 8 * i)) & spread((uint8_t)(e->mask >> 8 * i));
+		differ |= (xv_load64(data + 8 * i) ^ xv_load64(e->value + 8 * i)) & spread((uint8_t)(e->mask >> 8 * i));
 	return differ == 0;
 }
 
@@ -648,7 +625,7 @@ static uint32_t delta_of(uint32_t sum, const uint8_t *from, const uint8_t *to, u
 	unsigned int i;
 
 	for (i = 0; i + 1 < bytes; i += 2)
-		sum += (uint16_t)~load16(from + i) + (uint32_t)load16(to + i);
+		sum += (uint16_t)~xv_load16(from + i) + (uint32_t)xv_load16(to + i);
 	return sum;
 }
 
@@ -708,7 +685,7 @@ bool xv_fused_edit_make(const struct xv_fused_place *place, const uint8_t *befor
 /* RFC 1624, equation 3, with what has changed summed up already. -0 is no change: 0xffff and 0 are the same number. */
 static void csum_add(uint8_t *at, uint16_t delta, bool udp)
 {
-	uint16_t csum = load16(at);
+	uint16_t csum = xv_load16(at);
 
 	if (udp && csum == 0)
 		return;
@@ -756,7 +733,7 @@ bool xv_fused_edit_apply(const struct xv_fused *fused, const struct xv_fused_ent
 	if (unlikely(request != NULL && (request->flags & XV_OFFLOAD_CSUM) != 0 &&
 		     request->csum_start + request->csum_offset == edit->l4_csum)) {
 		if (changes(edit->pseudo_delta)) {
-			uint16_t sum = fold((uint32_t)load16(data + edit->l4_csum) + edit->pseudo_delta);
+			uint16_t sum = fold((uint32_t)xv_load16(data + edit->l4_csum) + edit->pseudo_delta);
 
 			memcpy(data + edit->l4_csum, &sum, sizeof(sum));
 		}

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "fastpath/underlay_state.h"
 #include "fastpath/worker_state.h"
+#include "net/bytes.h"
 #include "net/parse.h"
 
 #define WAIT_MS         3000 /* for a next hop, then a packet is dropped */
@@ -20,11 +21,6 @@
 #define IPV6_LEN        40
 
 /* ---- In ---- */
-
-static inline uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
 
 static inline bool is_multicast(const uint8_t *mac)
 {
@@ -54,7 +50,7 @@ static enum outer look(const struct xv_vtep *v, const uint8_t *data, uint16_t le
 
 	if (len < RTE_ETHER_HDR_LEN || (!is_multicast(data) && memcmp(data, v->mac, 6) != 0))
 		return OUTER_STRAY;
-	switch (get16(data + 12)) {
+	switch (xv_load_be16(data + 12)) {
 	case RTE_ETHER_TYPE_IPV4:
 		if (v->ipv6 || len < RTE_ETHER_HDR_LEN + IPV4_LEN || memcmp(l3 + 16, ours, 4) != 0)
 			return OUTER_STRAY;

@@ -7,6 +7,7 @@
 #include <rte_branch_prediction.h>
 #include <rte_mbuf.h>
 
+#include "net/bytes.h"
 #include "net/checksum.h"
 #include "net/packet.h"
 
@@ -66,22 +67,6 @@ struct l4_change {
 	delta_t body;
 };
 
-static inline uint16_t load16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint32_t load32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 static inline void store16(uint8_t *p, uint16_t v)
 {
 	memcpy(p, &v, sizeof(v));
@@ -108,7 +93,7 @@ static inline delta_t delta16(uint16_t from, uint16_t to)
 
 static inline delta_t replace16(uint8_t *p, uint16_t v)
 {
-	delta_t delta = delta16(load16(p), v);
+	delta_t delta = delta16(xv_load16(p), v);
 
 	store16(p, v);
 	return delta;
@@ -116,7 +101,7 @@ static inline delta_t replace16(uint8_t *p, uint16_t v)
 
 static inline delta_t replace32(uint8_t *p, uint32_t v)
 {
-	delta_t delta = (delta_t)(uint32_t)~load32(p) + v;
+	delta_t delta = (delta_t)(uint32_t)~xv_load32(p) + v;
 
 	store32(p, v);
 	return delta;
@@ -124,7 +109,7 @@ static inline delta_t replace32(uint8_t *p, uint32_t v)
 
 static delta_t replace_mac(uint8_t *p, const uint8_t mac[6])
 {
-	return replace32(p, load32(mac)) + replace16(p + 4, load16(mac + 4));
+	return replace32(p, xv_load32(mac)) + replace16(p + 4, xv_load16(mac + 4));
 }
 
 static delta_t replace_ipv6(uint8_t *p, const union xv_ip_addr *addr)
@@ -206,16 +191,16 @@ static int edit_vlans(uint8_t *data, uint32_t len, const struct xv_flow_key *fro
 	for (i = 0; i < XV_FLOW_MAX_VLANS; i++) {
 		if (from->vlan[i].tpid == 0 || to->vlan[i].tpid == 0)
 			return 0;
-		if (load32((const uint8_t *)&from->vlan[i]) == load32((const uint8_t *)&to->vlan[i]))
+		if (xv_load32((const uint8_t *)&from->vlan[i]) == xv_load32((const uint8_t *)&to->vlan[i]))
 			continue;
 		if (MACS_LEN + (i + 1) * VLAN_LEN > len)
 			return -EINVAL;
 		tag = data + MACS_LEN + i * VLAN_LEN;
-		tpid = rte_be_to_cpu_16(load16(tag));
+		tpid = rte_be_to_cpu_16(xv_load16(tag));
 		if (tpid != ETH_8021Q && tpid != ETH_8021AD)
 			return -EINVAL;
 		store16(tag, to->vlan[i].tpid);
-		store16(tag + 2, (load16(tag + 2) & RTE_BE16(VLAN_DEI)) |
+		store16(tag + 2, (xv_load16(tag + 2) & RTE_BE16(VLAN_DEI)) |
 					 (to->vlan[i].tci & RTE_BE16((uint16_t)~VLAN_DEI)));
 	}
 	return 0;
@@ -245,7 +230,7 @@ static int edit_nsh(uint8_t *data, uint32_t len, uint32_t offset, const struct x
 
 	if (offset + NSH_LEN > len)
 		return -EINVAL;
-	head = rte_be_to_cpu_16(load16(nsh)); /* version 2 bits, flags 2, TTL 6, length in words 6 */
+	head = rte_be_to_cpu_16(xv_load16(nsh)); /* version 2 bits, flags 2, TTL 6, length in words 6 */
 	if (from->nsh_flags != to->nsh_flags)
 		head = (uint16_t)((head & ~0x3000) | (to->nsh_flags & 3) << 12);
 	if (from->nsh_ttl != to->nsh_ttl)
@@ -315,18 +300,18 @@ static int edit_ipv4(uint8_t *data, uint32_t len, uint32_t offset, const struct 
 	if (from->ip_dst.words[3] != to->ip_dst.words[3])
 		addresses += replace32(ip + 16, to->ip_dst.words[3]);
 	if (from->ip_tos != to->ip_tos) {
-		before = load16(ip);
+		before = xv_load16(ip);
 		ip[1] = to->ip_tos;
-		delta += delta16(before, load16(ip));
+		delta += delta16(before, xv_load16(ip));
 	}
 	if (from->ip_ttl != to->ip_ttl) {
-		before = load16(ip + 8);
+		before = xv_load16(ip + 8);
 		ip[8] = to->ip_ttl;
-		delta += delta16(before, load16(ip + 8));
+		delta += delta16(before, xv_load16(ip + 8));
 	}
 	delta += addresses;
 	if (delta)
-		store16(ip + 10, csum_apply(load16(ip + 10), delta));
+		store16(ip + 10, csum_apply(xv_load16(ip + 10), delta));
 	l4->pseudo = addresses;
 	return 0;
 }
@@ -374,7 +359,7 @@ static int edit_ipv6(uint8_t *data, uint32_t len, const struct xv_flow_layout *l
 
 	if (layout->l3 + (uint32_t)IPV6_LEN > len)
 		return -EINVAL;
-	head = rte_be_to_cpu_32(load32(ip)); /* version 4 bits, traffic class 8, flow label 20 */
+	head = rte_be_to_cpu_32(xv_load32(ip)); /* version 4 bits, traffic class 8, flow label 20 */
 	if (from->ip_tos != to->ip_tos)
 		head = (head & ~0x0ff00000u) | (uint32_t)to->ip_tos << 20;
 	if (from->ipv6_label != to->ipv6_label)
@@ -406,7 +391,7 @@ static void update_csum(struct rte_mbuf *m, uint32_t l4, uint32_t csum_offset, c
 			bool zero_is_none)
 {
 	uint8_t *field = rte_pktmbuf_mtod_offset(m, uint8_t *, l4 + csum_offset);
-	uint16_t csum = load16(field);
+	uint16_t csum = xv_load16(field);
 
 	if (is_partial(m, l4, csum_offset)) {
 		csum = xv_csum_add(csum, fold(change->pseudo));
@@ -433,7 +418,7 @@ static delta_t edit_ports(uint8_t *th, const struct xv_flow_key *from, const str
 
 static delta_t edit_icmp(uint8_t *icmp, const struct xv_flow_key *from, const struct xv_flow_key *to)
 {
-	uint16_t before = load16(icmp);
+	uint16_t before = xv_load16(icmp);
 
 	if (from->tp_src == to->tp_src && from->tp_dst == to->tp_dst)
 		return 0;
@@ -441,7 +426,7 @@ static delta_t edit_icmp(uint8_t *icmp, const struct xv_flow_key *from, const st
 		icmp[0] = (uint8_t)rte_be_to_cpu_16(to->tp_src);
 	if (from->tp_dst != to->tp_dst)
 		icmp[1] = (uint8_t)rte_be_to_cpu_16(to->tp_dst);
-	return delta16(before, load16(icmp));
+	return delta16(before, xv_load16(icmp));
 }
 
 /* nd: the ICMPv6 header; len: to the end of the packet or of the first segment. */
@@ -483,13 +468,13 @@ static void edit_sctp(struct rte_mbuf *m, uint32_t l4, uint32_t l4_end, const st
 		      const struct xv_flow_key *to)
 {
 	uint8_t *sh = rte_pktmbuf_mtod_offset(m, uint8_t *, l4);
-	uint32_t before = load32(sh), bits;
+	uint32_t before = xv_load32(sh), bits;
 
 	edit_ports(sh, from, to);
-	if (before == load32(sh) || is_partial(m, l4, SCTP_CSUM))
+	if (before == xv_load32(sh) || is_partial(m, l4, SCTP_CSUM))
 		return;
-	bits = crc_of_change(rte_le_to_cpu_32(before ^ load32(sh)), (uint16_t)(l4_end - l4));
-	store32(sh + SCTP_CSUM, load32(sh + SCTP_CSUM) ^ rte_cpu_to_le_32(bits));
+	bits = crc_of_change(rte_le_to_cpu_32(before ^ xv_load32(sh)), (uint16_t)(l4_end - l4));
+	store32(sh + SCTP_CSUM, xv_load32(sh + SCTP_CSUM) ^ rte_cpu_to_le_32(bits));
 }
 
 static int edit_l4(struct rte_mbuf *m, const struct xv_flow_layout *layout, const struct xv_flow_key *from,
@@ -572,9 +557,9 @@ static inline int edit_ttl(struct rte_mbuf *m, uint32_t l3, bool ipv4, uint8_t t
 	if (unlikely(l3 + (ipv4 ? IPV4_LEN : IPV6_LEN) > m->data_len))
 		return -EINVAL;
 	if (ipv4) {
-		before = load16(ip + 8);
+		before = xv_load16(ip + 8);
 		ip[8] = ttl;
-		store16(ip + 10, xv_csum_update16(load16(ip + 10), before, load16(ip + 8)));
+		store16(ip + 10, xv_csum_update16(xv_load16(ip + 10), before, xv_load16(ip + 8)));
 	} else {
 		ip[7] = ttl;
 	}
@@ -588,7 +573,7 @@ int xv_edit_apply(struct rte_mbuf *m, const struct xv_flow_layout *layout, const
 	uint64_t macs, l2, addresses, ip, l4;
 	int rc;
 
-	macs = differs(from, to, WORD(eth_dst), 1) | (load32(from->eth_src + 2) ^ load32(to->eth_src + 2));
+	macs = differs(from, to, WORD(eth_dst), 1) | (xv_load32(from->eth_src + 2) ^ xv_load32(to->eth_src + 2));
 	l2 = differs(from, to, WORD(vlan), XV_FLOW_STAGE_L3 - WORD(vlan));
 	addresses = differs(from, to, WORD(ip_src), 4);
 	ip = differs(from, to, WORD(ipv6_label), 1);

@@ -8,6 +8,7 @@
  * not looked at): a flow that the provider made from a packet must match that packet here.
  */
 #include "net/flow_key.h"
+#include "net/bytes.h"
 
 #define ETH_LEN     14
 #define VLAN_LEN    4
@@ -72,35 +73,6 @@ enum {
 /* Words of the key are put together in registers below. */
 static_assert(RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN, "little endian");
 
-static inline uint16_t load16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint32_t load32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint64_t load64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint16_t load_be16(const uint8_t *p)
-{
-	return rte_be_to_cpu_16(load16(p));
-}
-
 static inline bool is_vlan(rte_be16_t type)
 {
 	return type == TYPE_VLAN || type == TYPE_QINQ;
@@ -137,43 +109,43 @@ static inline bool extract_plain(const uint8_t *data, uint32_t len, uint32_t fra
 				 struct xv_flow_layout *layout)
 {
 	uint64_t *words = (uint64_t *)key + XV_FLOW_STAGE_L2, src[2], dst[2], tag = 0, ip_fields;
-	rte_be16_t type = load16(data + 12), flags = 0;
+	rte_be16_t type = xv_load16(data + 12), flags = 0;
 	uint32_t l3 = ETH_LEN, l4, l4_len, end;
 	const uint8_t *ip;
 	uint8_t proto;
 
 	if (type == TYPE_VLAN) {
-		tag = load32(data + 12) | (uint32_t)TCI_THERE << 16;
-		type = load16(data + ETH_LEN + 2);
+		tag = xv_load32(data + 12) | (uint32_t)TCI_THERE << 16;
+		type = xv_load16(data + ETH_LEN + 2);
 		l3 = ETH_LEN + VLAN_LEN;
 	}
 	ip = data + l3;
 	if (type == TYPE_IPV4) {
 		l4 = l3 + IPV4_LEN;
 		/* The header lies within len, and so within the frame: see below. */
-		if (len < l4 + UDP_LEN || ip[0] != 0x45 || load16(ip + 6) & IPV4_FRAGMENT)
+		if (len < l4 + UDP_LEN || ip[0] != 0x45 || xv_load16(ip + 6) & IPV4_FRAGMENT)
 			return false;
-		end = l3 + load_be16(ip + 2);
+		end = l3 + xv_load_be16(ip + 2);
 		proto = ip[9];
 		ip_fields = (uint64_t)proto << 32 | (uint64_t)ip[1] << 40 | (uint64_t)ip[8] << 48;
 		src[0] = dst[0] = 0;
-		src[1] = (uint64_t)load32(ip + 12) << 32;
-		dst[1] = (uint64_t)load32(ip + 16) << 32;
+		src[1] = (uint64_t)xv_load32(ip + 12) << 32;
+		dst[1] = (uint64_t)xv_load32(ip + 16) << 32;
 	} else if (type == TYPE_IPV6) {
 		uint32_t first;
 
 		l4 = l3 + IPV6_LEN;
 		if (len < l4 + UDP_LEN)
 			return false;
-		first = load32(ip);
-		end = l4 + load_be16(ip + 4);
+		first = xv_load32(ip);
+		end = l4 + xv_load_be16(ip + 4);
 		proto = ip[6];
 		ip_fields = (first & RTE_BE32(0x000fffff)) | (uint64_t)proto << 32 |
 			    (uint64_t)((rte_be_to_cpu_32(first) >> 20) & 0xff) << 40 | (uint64_t)ip[7] << 48;
-		src[0] = load64(ip + 8);
-		src[1] = load64(ip + 16);
-		dst[0] = load64(ip + 24);
-		dst[1] = load64(ip + 32);
+		src[0] = xv_load64(ip + 8);
+		src[1] = xv_load64(ip + 16);
+		dst[0] = xv_load64(ip + 24);
+		dst[1] = xv_load64(ip + 32);
 	} else {
 		return false;
 	}
@@ -187,13 +159,13 @@ static inline bool extract_plain(const uint8_t *data, uint32_t len, uint32_t fra
 		l4_len = (data[l4 + 12] >> 4) * 4u;
 		if (l4_len < TCP_LEN || l4 + l4_len > end || l4 + l4_len > len)
 			return false;
-		flags = load16(data + l4 + 12) & TCP_FLAGS;
+		flags = xv_load16(data + l4 + 12) & TCP_FLAGS;
 	} else {
 		return false;
 	}
 
-	words[0] = load64(data);
-	words[1] = load32(data + 8) | (uint64_t)type << 32;
+	words[0] = xv_load64(data);
+	words[1] = xv_load32(data + 8) | (uint64_t)type << 32;
 	words[2] = tag;
 	words[3] = words[4] = words[5] = words[6] = words[7] = 0; /* MPLS, NSH */
 	words[8] = src[0];
@@ -202,7 +174,7 @@ static inline bool extract_plain(const uint8_t *data, uint32_t len, uint32_t fra
 	words[11] = dst[1];
 	words[12] = ip_fields;
 	words[13] = 0;
-	words[14] = load32(data + l4) | (uint64_t)flags << 32;
+	words[14] = xv_load32(data + l4) | (uint64_t)flags << 32;
 	words[15] = words[16] = words[17] = words[18] = 0; /* ARP, neighbour discovery */
 	*layout = (struct xv_flow_layout){
 		.l3 = (uint16_t)l3,
@@ -288,7 +260,7 @@ static void parse_l4(struct parse *p)
 		l4_len = (l4[12] >> 4) * 4u;
 		if (l4_len < TCP_LEN || l4_len > left(p))
 			return;
-		key->tcp_flags = load16(l4 + 12) & TCP_FLAGS;
+		key->tcp_flags = xv_load16(l4 + 12) & TCP_FLAGS;
 		break;
 	case PROTO_UDP:
 		l4_len = UDP_LEN;
@@ -320,8 +292,8 @@ static void parse_l4(struct parse *p)
 			parse_nd(p);
 		break;
 	default:
-		key->tp_src = load16(l4);
-		key->tp_dst = load16(l4 + 2);
+		key->tp_src = xv_load16(l4);
+		key->tp_dst = xv_load16(l4 + 2);
 	}
 }
 
@@ -335,7 +307,7 @@ static void parse_ipv4(struct parse *p)
 	if (left(p) < IPV4_LEN)
 		return;
 	header_len = (ip[0] & 0xf) * 4u;
-	total_len = load_be16(ip + 2);
+	total_len = xv_load_be16(ip + 2);
 	if (header_len < IPV4_LEN || header_len > left(p) || total_len < header_len || total_len > p->frame_len - p->at)
 		return;
 	p->layout->l3 = (uint16_t)p->at;
@@ -345,7 +317,7 @@ static void parse_ipv4(struct parse *p)
 	key->ip_proto = ip[9];
 	key->ip_tos = ip[1];
 	key->ip_ttl = ip[8];
-	fragment = load16(ip + 6) & IPV4_FRAGMENT;
+	fragment = xv_load16(ip + 6) & IPV4_FRAGMENT;
 	if (fragment)
 		key->ip_frag = fragment & IPV4_OFFSET ? XV_FRAG_LATER : XV_FRAG_FIRST;
 	p->at += header_len;
@@ -425,7 +397,7 @@ static int skip_ext_headers(struct parse *p, uint8_t next, uint16_t *exthdrs, ui
 		ext = p->data + p->at;
 		if (next == PROTO_FRAGMENT) {
 			ext_len = EXT_LEN;
-			fragment = load16(ext + 2);
+			fragment = xv_load16(ext + 2);
 			/* All zero: an "atomic" fragment (RFC 6946), which is a whole packet. */
 			if (fragment)
 				*frag = XV_FRAG_FIRST;
@@ -458,7 +430,7 @@ static void parse_ipv6(struct parse *p)
 
 	if (left(p) < IPV6_LEN)
 		return;
-	total_len = IPV6_LEN + (uint32_t)load_be16(ip + 4);
+	total_len = IPV6_LEN + (uint32_t)xv_load_be16(ip + 4);
 	if (total_len > p->frame_len - l3)
 		return;
 	p->layout->l3 = (uint16_t)l3;
@@ -469,7 +441,7 @@ static void parse_ipv6(struct parse *p)
 	proto = skip_ext_headers(p, ip[6], &exthdrs, &frag);
 	if (proto < 0)
 		return;
-	first = load32(ip);
+	first = xv_load32(ip);
 	key->ipv6_label = first & RTE_BE32(0x000fffff);
 	key->ip_tos = (uint8_t)(rte_be_to_cpu_32(first) >> 20);
 	key->ip_ttl = ip[7];
@@ -526,7 +498,7 @@ static void parse_nsh(struct parse *p)
 
 	if (left(p) < NSH_LEN)
 		return;
-	first = load_be16(nsh); /* version, flags, TTL, length */
+	first = xv_load_be16(nsh); /* version, flags, TTL, length */
 	nsh_len = (first & 0x3fu) * 4;
 	if (nsh_len > left(p) || first >> 14 != 0)
 		return;
@@ -537,7 +509,7 @@ static void parse_nsh(struct parse *p)
 	key->nsh_ttl = first >> 6 & 0x3f;
 	key->nsh_mdtype = nsh[2];
 	key->nsh_np = nsh[3];
-	key->nsh_path_hdr = load32(nsh + 4);
+	key->nsh_path_hdr = xv_load32(nsh + 4);
 	if (nsh[2] == NSH_MD1)
 		memcpy(key->nsh_context, nsh + NSH_LEN, sizeof(key->nsh_context));
 }
@@ -556,23 +528,23 @@ static enum xv_flow_extract_result parse_eth(struct parse *p)
 	memcpy(key->eth_dst, p->data, sizeof(key->eth_dst));
 	memcpy(key->eth_src, p->data + 6, sizeof(key->eth_src));
 	p->at = 12;
-	type = load16(p->data + p->at);
+	type = xv_load16(p->data + p->at);
 	for (n = 0; n < XV_FLOW_MAX_VLANS && is_vlan(type); n++) {
 		if (left(p) < VLAN_LEN + sizeof(type)) {
 			result = XV_FLOW_MALFORMED;
 			break;
 		}
 		key->vlan[n].tpid = type;
-		key->vlan[n].tci = load16(p->data + p->at + 2) | TCI_THERE;
+		key->vlan[n].tci = xv_load16(p->data + p->at + 2) | TCI_THERE;
 		p->at += VLAN_LEN;
-		type = load16(p->data + p->at);
+		type = xv_load16(p->data + p->at);
 	}
 	p->at += sizeof(type);
 	if (rte_be_to_cpu_16(type) < TYPE_MIN) {
 		type = TYPE_NONE;
 		if (left(p) >= SNAP_LEN && memcmp(p->data + p->at, snap, sizeof(snap)) == 0 &&
-		    load_be16(p->data + p->at + sizeof(snap)) >= TYPE_MIN) {
-			type = load16(p->data + p->at + sizeof(snap));
+		    xv_load_be16(p->data + p->at + sizeof(snap)) >= TYPE_MIN) {
+			type = xv_load16(p->data + p->at + sizeof(snap));
 			p->at += SNAP_LEN;
 		}
 	}
@@ -637,7 +609,7 @@ static inline uint64_t mix(uint64_t hash, uint64_t v)
 
 static inline uint64_t mac48(const uint8_t *mac)
 {
-	return (uint64_t)load16(mac + 4) << 32 | load32(mac);
+	return (uint64_t)xv_load16(mac + 4) << 32 | xv_load32(mac);
 }
 
 uint32_t xv_flow_hash_5tuple(const struct xv_flow_key *key, uint32_t basis, bool symmetric)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/parse.h"
+#include "net/bytes.h"
 
 #include <string.h>
 
@@ -37,34 +38,10 @@ enum {
 /* RFC 8200 section 4.1 names seven; what a header chain may cost is bounded. */
 #define MAX_EXTENSIONS 8
 
-static inline uint16_t load_be16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return rte_be_to_cpu_16(v);
-}
-
-static inline uint64_t load64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint32_t load32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 /* The same as xv_mac_key(mac, 0); reads two bytes beyond the address. */
 static inline uint64_t mac_key(const uint8_t *mac)
 {
-	return (rte_be_to_cpu_64(load64(mac)) & ~UINT64_C(0xffff)) | UINT64_C(1) << 12;
+	return (rte_be_to_cpu_64(xv_load64(mac)) & ~UINT64_C(0xffff)) | UINT64_C(1) << 12;
 }
 
 /* Fold 64 bits more into a hash: a multiplication spreads, its upper half is brought down. */
@@ -89,14 +66,14 @@ enum xv_parse_result xv_parse_eth(const uint8_t *data, uint16_t len, struct xv_p
 		return XV_PARSE_RUNT;
 	out->dst_key = mac_key(data);
 	out->src_key = mac_key(data + 6);
-	type = load_be16(data + 12);
+	type = xv_load_be16(data + 12);
 	if (is_vlan(type)) {
 		if (len < offset + VLAN_LEN)
 			return XV_PARSE_MALFORMED;
 		out->tagged = true;
-		out->vlan_tci = load_be16(data + offset);
+		out->vlan_tci = xv_load_be16(data + offset);
 		do {
-			type = load_be16(data + offset + 2);
+			type = xv_load_be16(data + offset + 2);
 			offset += VLAN_LEN;
 			if (is_vlan(type) && len < offset + VLAN_LEN)
 				return XV_PARSE_MALFORMED;
@@ -148,7 +125,7 @@ static enum xv_parse_result parse_l4(const uint8_t *data, uint32_t len, uint32_t
 		if (offset + l4_len > len)
 			return XV_PARSE_OK;
 	} else if (out->ip_proto == PROTO_UDP) {
-		uint16_t udp_len = load_be16(data + offset + 4);
+		uint16_t udp_len = xv_load_be16(data + offset + 4);
 
 		l4_len = UDP_LEN;
 		if (udp_len < UDP_LEN || (!out->fragment && udp_len > end - offset))
@@ -158,7 +135,7 @@ static enum xv_parse_result parse_l4(const uint8_t *data, uint32_t len, uint32_t
 	out->l4_len = (uint16_t)l4_len;
 	/* All fragments of a datagram must take the same queue, and only the first has ports. */
 	if (ports && !out->fragment)
-		out->flow_hash = (uint32_t)mix(hash, load32(data + offset));
+		out->flow_hash = (uint32_t)mix(hash, xv_load32(data + offset));
 	return XV_PARSE_OK;
 }
 
@@ -177,14 +154,14 @@ static enum xv_parse_result parse_ipv4(const uint8_t *data, uint32_t len, uint32
 		return XV_PARSE_OK;
 	}
 	header_len = (ip[0] & 0xf) * 4u;
-	total_len = load_be16(ip + 2);
+	total_len = xv_load_be16(ip + 2);
 	if (ip[0] >> 4 != 4 || header_len < IPV4_LEN || total_len < header_len ||
 	    total_len > frame_len - l3)
 		return XV_PARSE_MALFORMED;
-	fragment = load_be16(ip + 6) & 0x3fff; /* more fragments, offset */
+	fragment = xv_load_be16(ip + 6) & 0x3fff; /* more fragments, offset */
 	out->ip_proto = ip[9];
 	out->fragment = fragment != 0;
-	hash = mix(load64(ip + 12), out->ip_proto);
+	hash = mix(xv_load64(ip + 12), out->ip_proto);
 	out->flow_hash = (uint32_t)hash;
 	if (fragment & 0x1fff)
 		return XV_PARSE_OK;
@@ -206,10 +183,10 @@ static enum xv_parse_result parse_ipv6(const uint8_t *data, uint32_t len, uint32
 		out->l3_offset = 0;
 		return XV_PARSE_OK;
 	}
-	end = offset + load_be16(ip + 4);
+	end = offset + xv_load_be16(ip + 4);
 	if (ip[0] >> 4 != 6 || end > frame_len)
 		return XV_PARSE_MALFORMED;
-	hash = mix(mix(mix(load64(ip + 8), load64(ip + 16)), load64(ip + 24)), load64(ip + 32));
+	hash = mix(mix(mix(xv_load64(ip + 8), xv_load64(ip + 16)), xv_load64(ip + 24)), xv_load64(ip + 32));
 	out->flow_hash = (uint32_t)hash;
 	next = ip[6];
 	for (n = 0; n < MAX_EXTENSIONS; n++) {
@@ -222,7 +199,7 @@ static enum xv_parse_result parse_ipv6(const uint8_t *data, uint32_t len, uint32
 		if (offset + 8 > len)
 			return XV_PARSE_OK;
 		if (next == PROTO_FRAGMENT) {
-			uint16_t fragment = load_be16(data + offset + 2) & 0xfff9;
+			uint16_t fragment = xv_load_be16(data + offset + 2) & 0xfff9;
 
 			/* An "atomic" fragment (RFC 6946) is a whole packet. */
 			out->fragment |= fragment != 0;

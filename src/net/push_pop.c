@@ -5,6 +5,7 @@
 
 #include <rte_mbuf.h>
 
+#include "net/bytes.h"
 #include "net/packet.h"
 
 #define ETH_IPV4   0x0800
@@ -31,14 +32,6 @@
 
 /* Next protocol in NSH: RFC 8300, section 2.2. */
 enum { NSH_IPV4 = 1, NSH_IPV6, NSH_ETHERNET, NSH_NSH };
-
-static inline uint16_t load_be16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return rte_be_to_cpu_16(v);
-}
 
 static inline void store_be16(uint8_t *p, uint16_t v)
 {
@@ -137,7 +130,7 @@ static uint32_t eth_end(const struct rte_mbuf *m)
 
 	if (m->data_len < end)
 		return 0;
-	for (i = 0; i < XV_FLOW_MAX_VLANS && is_vlan(load_be16(data + end - 2)); i++) {
+	for (i = 0; i < XV_FLOW_MAX_VLANS && is_vlan(xv_load_be16(data + end - 2)); i++) {
 		end += VLAN_LEN;
 		if (m->data_len < end)
 			return 0;
@@ -175,7 +168,7 @@ int xv_vlan_pop(struct rte_mbuf *m, struct xv_flow_key *key, struct xv_flow_layo
 	int rc;
 
 	if (key->packet_type != 0 || m->data_len < ETH_LEN + VLAN_LEN ||
-	    !is_vlan(load_be16(rte_pktmbuf_mtod_offset(m, const uint8_t *, MACS_LEN))))
+	    !is_vlan(xv_load_be16(rte_pktmbuf_mtod_offset(m, const uint8_t *, MACS_LEN))))
 		return -ENOENT;
 	rc = cut(m, MACS_LEN, VLAN_LEN);
 	if (rc != 0)
@@ -201,7 +194,7 @@ int xv_mpls_push(struct rte_mbuf *m, struct xv_flow_key *key, struct xv_flow_lay
 		offset = eth_end(m);
 		/* 802.3: the length is no type that could be replaced. */
 		if (offset == 0 ||
-		    load_be16(rte_pktmbuf_mtod_offset(m, const uint8_t *, offset - 2)) <= ETH_LENGTH_MAX)
+		    xv_load_be16(rte_pktmbuf_mtod_offset(m, const uint8_t *, offset - 2)) <= ETH_LENGTH_MAX)
 			return -EINVAL;
 	} else if (key->packet_type == 0) {
 		stacked = false; /* the label that the frame begins with is the first, whatever is in the frame */
@@ -246,7 +239,7 @@ int xv_mpls_pop(struct rte_mbuf *m, struct xv_flow_key *key, struct xv_flow_layo
 		offset = eth_end(m);
 		if (offset == 0)
 			return -ENOENT;
-		now = load_be16(data + offset - 2);
+		now = xv_load_be16(data + offset - 2);
 	}
 	if (!is_mpls(now) || m->data_len < offset + MPLS_LEN)
 		return -ENOENT;
@@ -386,7 +379,7 @@ int xv_eth_pop(struct rte_mbuf *m, struct xv_flow_key *key, struct xv_flow_layou
 	end = (uint16_t)eth_end(m);
 	if (end == 0)
 		return -ENOENT;
-	type = load_be16(rte_pktmbuf_mtod_offset(m, const uint8_t *, end - 2));
+	type = xv_load_be16(rte_pktmbuf_mtod_offset(m, const uint8_t *, end - 2));
 	if (type <= ETH_LENGTH_MAX)
 		return -EINVAL;
 	rc = cut(m, 0, end);

@@ -6,6 +6,7 @@
 
 #include <rte_mbuf.h>
 
+#include "net/bytes.h"
 #include "net/checksum.h"
 #include "net/packet.h"
 
@@ -66,22 +67,6 @@ struct tunnel {
 	uint16_t options, options_len; /* offset in the frame, bytes */
 };
 
-static inline uint16_t get16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return rte_be_to_cpu_16(v);
-}
-
-static inline uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return rte_be_to_cpu_32(v);
-}
-
 /* Whether n bytes at the offset can be read. */
 static inline enum xv_decap_result need(const struct walk *w, uint32_t n)
 {
@@ -97,13 +82,13 @@ static inline enum xv_decap_result walk_ethernet(struct walk *w, uint16_t *type)
 
 	if (rc != XV_DECAP_OK)
 		return rc;
-	*type = get16(w->data + 12);
+	*type = xv_load_be16(w->data + 12);
 	w->offset = ETH_LEN;
 	for (n = 0; n < MAX_VLANS && (*type == ETH_8021Q || *type == ETH_8021AD); n++) {
 		rc = need(w, VLAN_LEN);
 		if (rc != XV_DECAP_OK)
 			return rc;
-		*type = get16(w->data + w->offset + 2);
+		*type = xv_load_be16(w->data + w->offset + 2);
 		w->offset += VLAN_LEN;
 	}
 	return XV_DECAP_OK;
@@ -121,7 +106,7 @@ static inline enum xv_decap_result walk_ipv4(struct walk *w)
 	if (w->proto != PROTO_UDP && w->proto != PROTO_GRE)
 		return XV_DECAP_NOT_TUNNEL;
 	header_len = (ip[0] & 0xf) * 4u;
-	total_len = get16(ip + 2);
+	total_len = xv_load_be16(ip + 2);
 	if (ip[0] >> 4 != 4 || header_len < IPV4_LEN || total_len < header_len)
 		return XV_DECAP_IP_HEADER;
 	if (w->offset + total_len > w->end)
@@ -130,9 +115,9 @@ static inline enum xv_decap_result walk_ipv4(struct walk *w)
 		return XV_DECAP_UNSEEN;
 	if (xv_csum_sum(ip, header_len) != 0xffff)
 		return XV_DECAP_IP_CSUM;
-	if (get16(ip + 6) & 0x3fff) /* more fragments, offset */
+	if (xv_load_be16(ip + 6) & 0x3fff) /* more fragments, offset */
 		return XV_DECAP_FRAGMENT;
-	w->df = get16(ip + 6) & 0x4000;
+	w->df = xv_load_be16(ip + 6) & 0x4000;
 	w->tos = ip[1];
 	w->ttl = ip[8];
 	w->end = w->offset + total_len;
@@ -152,12 +137,12 @@ static enum xv_decap_result walk_ipv6(struct walk *w)
 		return rc;
 	if (ip[0] >> 4 != 6)
 		return XV_DECAP_IP_HEADER;
-	if (w->offset + IPV6_LEN + get16(ip + 4) > w->end)
+	if (w->offset + IPV6_LEN + xv_load_be16(ip + 4) > w->end)
 		return XV_DECAP_TRUNCATED;
 	w->proto = ip[6];
 	w->tos = (uint8_t)(ip[0] << 4 | ip[1] >> 4);
 	w->ttl = ip[7];
-	w->end = w->offset + IPV6_LEN + get16(ip + 4);
+	w->end = w->offset + IPV6_LEN + xv_load_be16(ip + 4);
 	w->offset += IPV6_LEN;
 	/* Other tunnel ends put a destination option in front (RFC 2473 section 4.1.1). */
 	for (n = 0; n < MAX_EXTENSIONS; n++) {
@@ -168,7 +153,7 @@ static enum xv_decap_result walk_ipv6(struct walk *w)
 			return rc;
 		ext = w->data + w->offset;
 		/* An "atomic" fragment (RFC 6946) is a whole packet. */
-		fragment |= w->proto == PROTO_FRAGMENT && get16(ext + 2) & 0xfff9;
+		fragment |= w->proto == PROTO_FRAGMENT && xv_load_be16(ext + 2) & 0xfff9;
 		len = w->proto == PROTO_FRAGMENT ? 8 : (ext[1] + 1u) * 8;
 		w->proto = ext[0];
 		if (fragment)
@@ -215,7 +200,7 @@ static enum xv_decap_result walk_vxlan(struct walk *w, bool gbp, struct tunnel *
 		memcpy(&t->gbp_id, vxlan + 2, 2);
 	}
 	t->flags |= XV_TUN_KEY;
-	t->id = get32(vxlan + 4) >> 8;
+	t->id = xv_load_be32(vxlan + 4) >> 8;
 	w->offset += 8;
 	return XV_DECAP_OK;
 }
@@ -248,7 +233,7 @@ static enum xv_decap_result walk_geneve(struct walk *w, const struct xv_decap_co
 	t->flags |= XV_TUN_KEY;
 	t->flags |= geneve[1] & 0x80 ? XV_TUN_OAM : 0;
 	t->flags |= geneve[1] & 0x40 ? XV_TUN_CRIT_OPT : 0;
-	t->id = get32(geneve + 4) >> 8;
+	t->id = xv_load_be32(geneve + 4) >> 8;
 	w->offset += 8;
 	rc = need(w, len);
 	if (rc != XV_DECAP_OK)
@@ -260,14 +245,14 @@ static enum xv_decap_result walk_geneve(struct walk *w, const struct xv_decap_co
 		if (offset + option_len > len)
 			return XV_DECAP_GENEVE_OPTIONS;
 		if (option[2] & GENEVE_CRITICAL)
-			unknown |= !option_known(config, get32(option) >> 8);
+			unknown |= !option_known(config, xv_load_be32(option) >> 8);
 	}
 	if (unknown)
 		return XV_DECAP_GENEVE_CRITICAL;
 	t->options = (uint16_t)w->offset;
 	t->options_len = (uint16_t)len;
 	w->offset += len;
-	return payload(get16(geneve + 2), packet_type);
+	return payload(xv_load_be16(geneve + 2), packet_type);
 }
 
 /*
@@ -282,7 +267,7 @@ static enum xv_decap_result walk_mpls(struct walk *w, struct tunnel *t, struct x
 
 	if (rc != XV_DECAP_OK)
 		return rc;
-	lse = get32(w->data + w->offset);
+	lse = xv_load_be32(w->data + w->offset);
 	w->offset += 4;
 	t->flags |= XV_TUN_KEY;
 	t->id = lse >> 12;
@@ -325,10 +310,10 @@ static enum xv_decap_result walk_udp(struct walk *w, const struct xv_decap_confi
 	if (i == config->n_ports)
 		return XV_DECAP_NOT_TUNNEL;
 	port = &config->ports[i];
-	len = get16(udp + 4);
+	len = xv_load_be16(udp + 4);
 	if (len < UDP_LEN || w->offset + len > w->end)
 		return XV_DECAP_UDP_LEN;
-	out->has_csum = get16(udp + 6) != 0;
+	out->has_csum = xv_load_be16(udp + 6) != 0;
 	if (out->ipv6 && !out->has_csum && config->csum6_required)
 		return XV_DECAP_UDP_NO_CSUM;
 	w->end = w->offset + len;
@@ -358,8 +343,8 @@ static enum xv_decap_result walk_gre(struct walk *w, const struct xv_decap_confi
 		return XV_DECAP_NOT_TUNNEL;
 	if (rc != XV_DECAP_OK)
 		return rc;
-	flags = get16(gre);
-	protocol = get16(gre + 2);
+	flags = xv_load_be16(gre);
+	protocol = xv_load_be16(gre + 2);
 	if (flags & GRE_MUST_NOT)
 		return XV_DECAP_GRE_FLAGS;
 	out->has_csum = flags & GRE_CSUM;
@@ -370,11 +355,11 @@ static enum xv_decap_result walk_gre(struct walk *w, const struct xv_decap_confi
 		return rc;
 	len += out->has_csum ? 4 : 0;
 	if (out->has_key) {
-		out->gre_key = get32(gre + len);
+		out->gre_key = xv_load_be32(gre + len);
 		len += 4;
 	}
 	if (out->has_seq) {
-		out->gre_seq = get32(gre + len);
+		out->gre_seq = xv_load_be32(gre + len);
 		len += 4;
 	}
 	w->offset += len;
