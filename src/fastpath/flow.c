@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/lazy_memory.h"
 #include "fastpath/flow_request.h"
 #include "fastpath/fused.h"
 #include "fastpath/worker_state.h"
@@ -67,13 +67,12 @@ int xv_flows_init(void)
 	rc = xv_classifier_create(XV_FLOW_WORDS, stages, RTE_DIM(stages), &xv_flow_classifier);
 	if (rc != 0)
 		return rc;
-	free_slots = mmap(NULL, XV_MAX_FLOWS * sizeof(*free_slots), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	free_slots = xv_lazy_alloc(XV_MAX_FLOWS * sizeof(*free_slots), false);
 	requests = calloc(REQUESTS, sizeof(*requests));
 	xv_flow_requests.free = ring_new(RING_F_SP_ENQ);
 	xv_flow_requests.wanted = ring_new(RING_F_SC_DEQ);
 	xv_flows_event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (free_slots == MAP_FAILED || requests == NULL || xv_flow_requests.free == NULL || xv_flow_requests.wanted == NULL ||
+	if (free_slots == NULL || requests == NULL || xv_flow_requests.free == NULL || xv_flow_requests.wanted == NULL ||
 	    xv_flows_event_fd < 0) {
 		xv_flows_fini();
 		return -ENOMEM;
@@ -122,8 +121,7 @@ void xv_flows_fini(void)
 	memset(owned, 0, sizeof(owned));
 	memset(n_owned, 0, sizeof(n_owned));
 	n_flows = n_free_slots = slots_fresh = 0;
-	if (free_slots != NULL && free_slots != MAP_FAILED)
-		munmap(free_slots, XV_MAX_FLOWS * sizeof(*free_slots));
+	xv_lazy_free(free_slots, XV_MAX_FLOWS * sizeof(*free_slots));
 	free_slots = NULL;
 	free(requests);
 	free(xv_flow_requests.free);

@@ -3,40 +3,21 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include <sys/mman.h>
-
 #include <rte_random.h>
 
+#include "base/lazy_memory.h"
 #include "fastpath/fused_state.h"
-
-/* Only what is used is ever touched; large pages where the kernel has them. */
-static void *lazy_alloc(size_t bytes, bool large_pages)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (p == MAP_FAILED)
-		return NULL;
-	if (large_pages)
-		(void)madvise(p, bytes, MADV_HUGEPAGE);
-	return p;
-}
-
-static void lazy_free(void *p, size_t bytes)
-{
-	if (p != NULL)
-		munmap(p, bytes);
-}
 
 static void fused_free(struct xv_fused *fused)
 {
 	size_t n = fused->n_entries;
 
-	lazy_free(fused->sets, n / 2 * sizeof(struct set));
-	lazy_free(fused->entries, n * sizeof(struct xv_fused_entry));
-	lazy_free(fused->free_entries, n * sizeof(uint32_t));
-	lazy_free(fused->trails, TRAILS * sizeof(struct xv_trail));
-	lazy_free(fused->edits, EDITS * sizeof(struct xv_fused_edit));
-	lazy_free(fused->free_edits, EDITS * sizeof(uint32_t));
+	xv_lazy_free(fused->sets, n / 2 * sizeof(struct set));
+	xv_lazy_free(fused->entries, n * sizeof(struct xv_fused_entry));
+	xv_lazy_free(fused->free_entries, n * sizeof(uint32_t));
+	xv_lazy_free(fused->trails, TRAILS * sizeof(struct xv_trail));
+	xv_lazy_free(fused->edits, EDITS * sizeof(struct xv_fused_edit));
+	xv_lazy_free(fused->free_edits, EDITS * sizeof(uint32_t));
 	free(fused->trail_buckets);
 	free(fused);
 }
@@ -55,12 +36,12 @@ int xv_fused_create(unsigned int entries, struct xv_flow_count *counts, struct x
 	fused->counts = counts;
 	fused->secret[0] = rte_rand() | 1;
 	fused->secret[1] = rte_rand() | 1;
-	fused->sets = lazy_alloc(entries / 2 * sizeof(struct set), true);
-	fused->entries = lazy_alloc(entries * sizeof(struct xv_fused_entry), true);
-	fused->free_entries = lazy_alloc(entries * sizeof(uint32_t), false);
-	fused->trails = lazy_alloc(TRAILS * sizeof(struct xv_trail), false);
-	fused->edits = lazy_alloc(EDITS * sizeof(struct xv_fused_edit), false);
-	fused->free_edits = lazy_alloc(EDITS * sizeof(uint32_t), false);
+	fused->sets = xv_lazy_alloc(entries / 2 * sizeof(struct set), true);
+	fused->entries = xv_lazy_alloc(entries * sizeof(struct xv_fused_entry), true);
+	fused->free_entries = xv_lazy_alloc(entries * sizeof(uint32_t), false);
+	fused->trails = xv_lazy_alloc(TRAILS * sizeof(struct xv_trail), false);
+	fused->edits = xv_lazy_alloc(EDITS * sizeof(struct xv_fused_edit), false);
+	fused->free_edits = xv_lazy_alloc(EDITS * sizeof(uint32_t), false);
 	fused->trail_buckets = calloc(TRAIL_BUCKETS, sizeof(fused->trail_buckets[0]));
 	if (fused->sets == NULL || fused->entries == NULL || fused->free_entries == NULL || fused->trails == NULL ||
 	    fused->edits == NULL || fused->free_edits == NULL || fused->trail_buckets == NULL) {

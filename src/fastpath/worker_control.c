@@ -10,11 +10,11 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 
 #include <rte_lcore.h>
 
 #include "base/clock.h"
+#include "base/lazy_memory.h"
 #include "base/log.h"
 #include "base/watchdog.h"
 #include "fastpath/drop_watch.h"
@@ -74,26 +74,14 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* Large tables of which only what is used is ever touched. */
-static void *lazy_alloc(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 static void worker_free(struct xv_worker *w)
 {
 	xv_fused_destroy(w->fused);
 	if (w->flow_reader != NULL)
 		xv_cls_reader_destroy(xv_flow_classifier, w->flow_reader);
-	if (w->counters != NULL)
-		munmap(w->counters, XV_MAX_PORTS * sizeof(*w->counters));
-	if (w->outputs != NULL)
-		munmap(w->outputs, XV_MAX_PORTS * sizeof(*w->outputs));
-	if (w->drop_ring != NULL)
-		munmap(w->drop_ring, sizeof(*w->drop_ring));
+	xv_lazy_free(w->counters, XV_MAX_PORTS * sizeof(*w->counters));
+	xv_lazy_free(w->outputs, XV_MAX_PORTS * sizeof(*w->outputs));
+	xv_lazy_free(w->drop_ring, sizeof(*w->drop_ring));
 	if (w->epoll_fd >= 0)
 		close(w->epoll_fd);
 	if (w->wake_fd >= 0)
@@ -138,11 +126,11 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 	w->manual = manual;
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	w->counters = lazy_alloc(XV_MAX_PORTS * sizeof(*w->counters));
-	w->outputs = lazy_alloc(XV_MAX_PORTS * sizeof(*w->outputs));
-	w->drop_ring = lazy_alloc(sizeof(*w->drop_ring));
+	w->counters = xv_lazy_alloc(XV_MAX_PORTS * sizeof(*w->counters), false);
+	w->outputs = xv_lazy_alloc(XV_MAX_PORTS * sizeof(*w->outputs), false);
+	w->drop_ring = xv_lazy_alloc(sizeof(*w->drop_ring), false);
 	if (flow_counts[id] == NULL)
-		flow_counts[id] = lazy_alloc(XV_MAX_FLOWS * sizeof(*flow_counts[id]));
+		flow_counts[id] = xv_lazy_alloc(XV_MAX_FLOWS * sizeof(*flow_counts[id]), false);
 	w->flow_counts = flow_counts[id];
 	atomic_init(&w->sweep_done, atomic_load(&xv_sweep_wanted));
 	w->sweep_target = atomic_load(&xv_sweep_wanted);
