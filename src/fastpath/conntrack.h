@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connection tracking: who talks to whom, and is this packet part of it. The terms are those of nf_conntrack and OVS:
+ * a connection is one entry with an original and a reply tuple in a zone (16 bit); a packet gets a state (XV_CS_*,
+ * as OVS_CS_F_*), a mark and labels, which later flows match on. A connection is stored when an action commits it; a
+ * packet of a connection that is not stored is `new` each time.
+ *
+ * Class C (ARCHITECTURE.md): any worker looks up without a lock. The table is divided into shards by hash; a shard's lock is
+ * taken to insert and to delete, and a connection's own lock for its state while more than one worker runs (a packet of
+ * the other direction may be on another worker). Locks are spin locks held for tens of instructions; order: shard of
+ * the lower number, shard of the higher, connection. Connections are type-stable: memory of one may become another, which
+ * `generation` tells; it is even while the connection lives, odd while it does not.
+ *
+ * Time is in milliseconds (32 bits, wraps; compare by difference). Who is beyond its timeout is not found any more, at once;
+ * memory comes back by a timer wheel (xv_conntrack_expire()), never by a sweep over the table.
+ *
+ * Fairness: connections that have not seen an answer (half-open) are bounded per port that opened them; a port at its
+ * bound loses its own oldest one. When the table is full the oldest half-open goes, established ones never do.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/flow_key.h"
+
+struct rte_mbuf;
+struct xv_conn;
+struct xv_conntrack;
+
+/* xv_flow_key.ct_state; the same bits as OVS_CS_F_* (linux/openvswitch.h). */
+#define XV_CS_NEW 0x01
+#define XV_CS_ESTABLISHED 0x02
+#define XV_CS_RELATED 0x04
+#define XV_CS_REPLY 0x08
+#define XV_CS_INVALID 0x10
+#define XV_CS_TRACKED 0x20
+#define XV_CS_SRC_NAT 0x40
+#define XV_CS_DST_NAT 0x80
+
+enum xv_ct_dir { XV_CT_ORIGINAL, XV_CT_REPLY };
+
+/* One direction. ICMP queries: src_port is the identifier, dst_port type << 8 | code (each direction its own); protocols
+ * without ports: 0. 40 bytes, no padding: hashed and compared as words. */
+struct xv_ct_tuple {
+	union xv_ip_addr src, dst; /* IPv4: words[3], the others 0 */
+	rte_be16_t src_port, dst_port;
+	uint8_t proto;
+	uint8_t ipv6; /* 0 or 1 */
+	uint16_t zone;
+};
+
+enum xv_ct_helper { XV_CT_HELPER_NONE, XV_CT_HELPER_FTP, XV_CT_HELPER_TFTP };
+
+/* xv_ct_nat.flags; the meaning of OVS_NAT_ATTR_* */
+#define XV_NAT_SRC 0x01
+#define XV_NAT_DST 0x02
+#define XV_NAT_PERSISTENT 0x04 /* the same address for all connections of a client */
+#define XV_NAT_RANDOM 0x08     /* ports: fully random */
+#define XV_NAT_HASH 0x10       /* ports and addresses: by hash of the tuple */
+
+/* Neither XV_NAT_SRC nor _DST but XV_CT_NAT in the action: translate as the connection was committed with. */
+struct xv_ct_nat {
+	union xv_ip_addr min, max; /* zero: the address stays */
+	uint16_t min_port, max_port; /* host order; 0: any that is free, the packet's own if possible */
+	uint8_t flags;
+	uint8_t ipv6;
+	uint16_t pad;
+};
+
+/* xv_action_ct.flags */
+#define XV_CT_COMMIT 0x01
+#define XV_CT_FORCE 0x02 /* with commit: a connection that was opened from the other side is replaced */
+#define XV_CT_CLEAR 0x04 /* the packet is untracked again; alone */
+#define XV_CT_NAT 0x08
+
+/* Data of XV_ACT_CT. */
+struct xv_action_ct {
+	uint16_t zone;
+	uint8_t flags;
+	uint8_t helper; /* enum xv_ct_helper, with commit */
+	uint32_t timeouts; /* id of a policy, with commit; 0: default */
+	uint32_t mark, mark_mask; /* set with commit */
+	uint64_t label[2], label_mask[2];
+	struct xv_ct_nat nat;
+};
+
+/* ---- The table ---- */
+
+struct xv_conntrack_config {
+	uint32_t connections; /* at most; memory is used as they are */
+	uint32_t half_open_per_port;
+	bool pick_up; /* TCP without having seen its handshake (after a restart, a migration) becomes a connection */
+};
+
+/* control. */
+int xv_conntrack_create(const struct xv_conntrack_config *config, struct xv_conntrack **ct);
+/* control, after the workers. Accepts NULL. */
+void xv_conntrack_destroy(struct xv_conntrack *ct);
+/* control. Several workers run from now on (true), or one (false); a grace period before and after. */
+void xv_conntrack_set_shared(struct xv_conntrack *ct, bool shared);
+/* control, from a timer every 100 ms or so: give back connections that timed out; work is bounded. True: there is more. */
+bool xv_conntrack_expire(struct xv_conntrack *ct, uint32_t now_ms);
+
+/* ---- Packets: any worker ---- */
+
+/* What was found: to be remembered by a fused flow. */
+struct xv_ct_hit {
+	struct xv_conn *conn; /* NULL: none is stored */
+	uint32_t generation;
+	uint8_t dir; /* enum xv_ct_dir */
+};
+
+/*
+ * Carry out a ct action on a packet that key and layout describe: look up, check and advance the state, commit, translate.
+ * Fills the ct_ fields of key; with NAT the packet's headers and key change. 0, or -ENOBUFS and the like when the packet must be
+ * dropped: *reason. The packet's first segment must be writable if flags have XV_CT_NAT.
+ */
+int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *action, struct rte_mbuf *m,
+			struct xv_flow_key *key, struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit);
+
+/*
+ * The next packet of a connection in the established state: advance it. True if it is still that connection, the packet is valid and its
+ * state is established as before; false: nothing changed, the packet has to go the long way. l3, l4: offsets of headers of a packet
+ * of a common shape (fused.h). The hot path: one cache line of the connection.
+ */
+bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
+			  uint16_t l4, uint32_t now_ms);
+/* worker: what fused flows counted for it. */
+void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, uint64_t packets, uint64_t bytes);
+
+/* ---- Looking and tidying up: control ---- */
+
+struct xv_ct_info {
+	struct xv_ct_tuple original, reply;
+	uint64_t packets[2], bytes[2];
+	uint64_t label[2];
+	uint32_t mark;
+	uint32_t timeout_ms; /* left */
+	uint32_t status;     /* IPS_* of linux/netfilter/nf_conntrack_common.h: what OVS prints */
+	uint8_t tcp_state;   /* enum xv_ct_tcp_state */
+	uint8_t helper;
+	bool has_master;
+	struct xv_ct_tuple master; /* original tuple of the connection that this one is related to */
+	uint64_t id; /* stable while it lives */
+};
+
+/* Walk all; calls fn for up to max connections from *cursor (0 at first) on. False: came to the end. Those that live all the while are
+ * seen exactly once. */
+bool xv_conntrack_walk(struct xv_conntrack *ct, uint64_t *cursor, unsigned int max,
+		       void (*fn)(const struct xv_ct_info *info, void *arg), void *arg);
+/* Delete the connection with this original or reply tuple. -ENOENT. */
+int xv_conntrack_delete(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple);
+/* Delete those that match says; NULL: all. Number deleted. Bounded pieces, may run while workers do. */
+uint64_t xv_conntrack_flush(struct xv_conntrack *ct, bool (*match)(const struct xv_ct_info *info, void *arg), void *arg);
+
+struct xv_conntrack_stats {
+	uint64_t connections, half_open; /* now */
+	uint64_t inserted, expired, deleted, evicted, refused_full, refused_zone, invalid, nat_exhausted;
+	uint64_t memory_bytes;
+};
+void xv_conntrack_get_stats(const struct xv_conntrack *ct, struct xv_conntrack_stats *stats);
+
+/* At most so many connections in a zone; 0: no limit. */
+void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit);			/* of zones without their own */
+int xv_conntrack_set_zone_limit(struct xv_conntrack *ct, uint16_t zone, uint32_t limit); /* UINT32_MAX: no own one */
+void xv_conntrack_get_zone(const struct xv_conntrack *ct, uint16_t zone, uint32_t *limit, uint32_t *connections);
+
+/* ---- Timeouts ---- */
+
+enum xv_ct_tcp_state {
+	XV_CT_TCP_NONE,
+	XV_CT_TCP_SYN_SENT,
+	XV_CT_TCP_SYN_RECV,
+	XV_CT_TCP_ESTABLISHED,
+	XV_CT_TCP_FIN_WAIT,
+	XV_CT_TCP_CLOSE_WAIT,
+	XV_CT_TCP_LAST_ACK,
+	XV_CT_TCP_TIME_WAIT,
+	XV_CT_TCP_CLOSE,
+	XV_CT_TCP_SYN_SENT2,
+	XV_CT_TCP_STATES
+};
+
+/* Names as CTA_TIMEOUT_* and ovs-vsctl's ct_timeout policies have them. Order is that of xv_ct_timeout_names[]. */
+enum xv_ct_timeout {
+	XV_CT_TO_TCP_NONE, /* tcp: by enum xv_ct_tcp_state */
+	XV_CT_TO_TCP_RETRANS = XV_CT_TCP_STATES,
+	XV_CT_TO_TCP_UNACK,
+	XV_CT_TO_UDP_FIRST, /* one packet */
+	XV_CT_TO_UDP_SINGLE, /* one direction */
+	XV_CT_TO_UDP_MULTIPLE,
+	XV_CT_TO_ICMP_FIRST,
+	XV_CT_TO_ICMP_REPLY,
+	XV_CT_TO_SCTP_CLOSED,
+	XV_CT_TO_SCTP_COOKIE_WAIT,
+	XV_CT_TO_SCTP_COOKIE_ECHOED,
+	XV_CT_TO_SCTP_ESTABLISHED,
+	XV_CT_TO_SCTP_SHUTDOWN_SENT,
+	XV_CT_TO_SCTP_SHUTDOWN_RECD,
+	XV_CT_TO_SCTP_SHUTDOWN_ACK_SENT,
+	XV_CT_TO_SCTP_HEARTBEAT_SENT,
+	XV_CT_TO_GENERIC,
+	XV_CT_TO_MAX
+};
+extern const char *const xv_ct_timeout_names[XV_CT_TO_MAX];
+extern const uint32_t xv_ct_timeout_defaults_s[XV_CT_TO_MAX]; /* nf_conntrack's */
+
+/* Policy 0 is the default. seconds: XV_CT_TO_MAX of them, 0 = the default's. Takes effect with the next packet. -ENOSPC beyond 256. */
+int xv_conntrack_set_timeouts(struct xv_conntrack *ct, uint32_t policy, const uint32_t *seconds);
