@@ -63,9 +63,8 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 	struct xv_fused_place places[XV_BURST];
 	struct run run = {0};
 	uint32_t tick = (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT);
-	uint64_t evicted = xv_fused_evicted(w->fused);
+	uint64_t evicted = xv_fused_evicted(w->fused), inserted = xv_fused_inserted(w->fused);
 	uint32_t changes = changes_of(binding);
-	bool long_way_taken = false;
 	uint16_t i;
 
 	if (likely(atomic_load_explicit(&xv_fusing, memory_order_relaxed))) {
@@ -77,17 +76,22 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		}
 	}
 	for (i = 0; i < n; i++) {
-		struct xv_fused_entry *e = entries[i];
 		struct rte_mbuf *m = pkts[i];
+		struct xv_fused_entry *e;
 
-		/* The long way of an earlier packet may have thrown entries out. */
-		if (unlikely(long_way_taken && e != NULL && evicted != xv_fused_evicted(w->fused)))
+		/* The long way of an earlier packet may have thrown entries out that the rest of the burst is about to use. */
+		if (unlikely(evicted != xv_fused_evicted(w->fused))) {
+			evicted = xv_fused_evicted(w->fused);
+			xv_fused_lookup_burst(w->fused, in->id, &pkts[i], (uint16_t)(n - i), &entries[i], &places[i]);
+		}
+		e = entries[i];
+		/* It may be of the same flow as one that has just gone the long way. */
+		if (unlikely(e == NULL && inserted != xv_fused_inserted(w->fused)))
 			xv_fused_lookup_burst(w->fused, in->id, &pkts[i], 1, &e, &places[i]);
 		if (unlikely(e == NULL || ((e->flags & XV_FUSED_CHANGES) != 0 && e->changes != changes))) {
 			run_send(w, &run);
 			xv_flow_execute(w, in, binding, m, &places[i]);
 			changes = changes_of(binding);
-			long_way_taken = true;
 			continue;
 		}
 		e->packets++;

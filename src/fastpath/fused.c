@@ -497,6 +497,15 @@ static bool edits_are_full(const struct xv_fused *fused)
 	return fused->n_free_edits == 0 && fused->edits_fresh == EDITS;
 }
 
+/* Is it an entry that is good for other packets? */
+static bool is_crowded_out(const struct xv_fused *fused, uint64_t way, const struct xv_fused_place *place, uint64_t bits)
+{
+	const struct xv_fused_entry *e = entry_of(fused, way);
+
+	return atomic_load_explicit(&e->trail->valid, memory_order_relaxed) &&
+	       ((way ^ place->hash) >> 32 != 0 || e->where != place->where || e->mask != bits);
+}
+
 struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_fused_place *place,
 				       const uint8_t first[XV_FUSED_BYTES], uint64_t bits,
 				       const struct xv_fused_step *steps, unsigned int n,
@@ -512,9 +521,13 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 		return NULL;
 	for (i = 0; i < XV_FUSED_BYTES; i++)
 		value[i] = (bits >> i & 1) != 0 ? first[i] : 0;
-	if (number(&fused->stats.entries) > (uint64_t)fused->n_sets * ENTRIES_PER_SET)
+	if (SETS_OF(number(&fused->stats.entries)) > fused->n_sets)
 		grow(fused);
 	way = way_for(fused, place, value, bits);
+	if (*way != 0 && is_crowded_out(fused, *way, place, bits)) {
+		grow(fused);
+		way = way_for(fused, place, value, bits);
+	}
 	if (*way != 0) {
 		entry_free(fused, way);
 		count(&fused->stats.evicted, 1);
@@ -603,6 +616,11 @@ bool xv_fused_is_empty(const struct xv_fused *fused)
 uint64_t xv_fused_evicted(const struct xv_fused *fused)
 {
 	return number(&fused->stats.evicted);
+}
+
+uint64_t xv_fused_inserted(const struct xv_fused *fused)
+{
+	return number(&fused->stats.inserted);
 }
 
 void xv_fused_get_stats(const struct xv_fused *fused, struct xv_fused_stats *stats)

@@ -143,6 +143,8 @@ bool xv_fused_edit_make(const struct xv_fused_place *place, const uint8_t *befor
 			const struct rte_mbuf *m, struct xv_fused_edit *edit);
 /* Changes when entries are thrown out: what was looked up before must be looked up again. */
 uint64_t xv_fused_evicted(const struct xv_fused *fused);
+/* Changes when entries are added. */
+uint64_t xv_fused_inserted(const struct xv_fused *fused);
 
 /* Carry out the entry's edit. False: no headroom. */
 bool xv_fused_edit_apply(const struct xv_fused *fused, const struct xv_fused_entry *entry, struct rte_mbuf *m);

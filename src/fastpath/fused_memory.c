@@ -12,7 +12,7 @@ static void fused_free(struct xv_fused *fused)
 {
 	size_t n = fused->n_entries;
 
-	xv_lazy_free(fused->sets, n / 2 * sizeof(struct set));
+	xv_lazy_free(fused->sets, n * sizeof(struct set));
 	xv_lazy_free(fused->entries, n * sizeof(struct xv_fused_entry));
 	xv_lazy_free(fused->free_entries, n * sizeof(uint32_t));
 	xv_lazy_free(fused->trails, TRAILS * sizeof(struct xv_trail));
@@ -32,11 +32,11 @@ int xv_fused_create(unsigned int entries, struct xv_flow_count *counts, struct x
 	fused->n_sets = RTE_MIN((uint32_t)SETS_MIN, entries / 2);
 	fused->mask_lo = fused->n_sets - 1;
 	fused->mask_hi = 2 * fused->n_sets - 1;
-	fused->max_sets = entries / 2;
+	fused->max_sets = entries;
 	fused->counts = counts;
 	fused->secret[0] = rte_rand() | 1;
 	fused->secret[1] = rte_rand() | 1;
-	fused->sets = xv_lazy_alloc(entries / 2 * sizeof(struct set), true);
+	fused->sets = xv_lazy_alloc(entries * sizeof(struct set), true);
 	fused->entries = xv_lazy_alloc(entries * sizeof(struct xv_fused_entry), true);
 	fused->free_entries = xv_lazy_alloc(entries * sizeof(uint32_t), false);
 	fused->trails = xv_lazy_alloc(TRAILS * sizeof(struct xv_trail), false);

@@ -16,10 +16,11 @@ struct set {
 
 /*
  * Sets are found by linear hashing: their number grows one by one with the entries, so that few flows touch little
- * memory, and none of the growing takes long. Sets from n_sets - (mask_lo + 1) on have not been split at this level.
+ * memory, and none of the growing takes long. Sets from n_sets - (mask_lo + 1) on have not been split at this level. When an
+ * entry that is in use has to make way for another, they grow, too: two that throw each other out would do so for ever.
  */
 #define SETS_MIN 64
-#define ENTRIES_PER_SET 5 / 2 /* on average, at most: 8 ways then overflow in about one set of 1,000 */
+#define SETS_OF(entries) ((entries)*4 / 5) /* sets not split at this level have twice that load: 1 in 1,000 overflows */
 
 /* One writer, the worker; read by the control thread at any time. */
 struct counters {

@@ -318,6 +318,31 @@ static void second_packet_is_fused(void **state)
 	assert_int_equal(dropped(0, XV_DROP_NO_FLOW), 1);
 }
 
+/* However many flows there are, all of them find room: none is thrown out for ever because of where its hash puts it. */
+static void flows_do_not_crowd_each_other_out(void **state)
+{
+	static const unsigned int counts[] = {1000, 4000, 8000, 30000};
+	unsigned int c, i, pass;
+	struct xv_flow *flow;
+	uint64_t misses = 0;
+
+	(void)state;
+	bind_flows();
+	flow = add_flow(0, NULL, NULL, output_to(1));
+	for (c = 0; c < RTE_DIM(counts); c++) {
+		for (pass = 0; pass < 4; pass++) {
+			misses = fused().misses;
+			for (i = 0; i < counts[c]; i++) {
+				assert_int_equal(xv_dummy_put(rig.ports[0], 0, make(&(struct packet){.port = (uint16_t)i})), 0);
+				(void)xv_worker_run_once(rig.worker);
+				(void)taken(1);
+			}
+		}
+		assert_true(fused().misses - misses <= counts[c] / 1000);
+	}
+	xv_flow_del(flow);
+}
+
 static void guards_tell_packets_apart(void **state)
 {
 	struct xv_flow_key key = {.ip_ttl = 64}, mask = {.ip_ttl = 0xff};
@@ -605,6 +630,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(second_packet_is_fused, setup, teardown),
+		cmocka_unit_test_setup_teardown(flows_do_not_crowd_each_other_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(guards_tell_packets_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(passes_and_edits_are_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(changed_actions_count_at_once, setup, teardown),
