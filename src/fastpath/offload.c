@@ -1,8 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Segments are fresh mbufs with copied headers and payload, not references into the packet: they go
- * to rings and devices that copy or read them once, and nothing has to be counted or kept alive.
- */
 #include "fastpath/offload.h"
 
 #include <errno.h>
@@ -12,12 +8,12 @@
 #include <rte_ether.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
-#include <rte_mbuf_dyn.h>
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
 #include "base/clock.h"
 #include "net/checksum.h"
+#include "net/packet_cut.h"
 #include "net/parse.h"
 
 /* Ethernet, VLAN tags, IP and TCP with options, and some IPv6 extension headers. */
@@ -32,42 +28,9 @@ struct headers {
 	uint32_t payload_len; /* behind l4_offset + l4_len */
 };
 
-/* Where to read on in a chain. */
-struct cursor {
-	const struct rte_mbuf *seg;
-	uint32_t offset;
-};
-
 static inline uint8_t *at(struct rte_mbuf *m, uint32_t offset)
 {
 	return rte_pktmbuf_mtod_offset(m, uint8_t *, offset);
-}
-
-static struct cursor cursor_at(const struct rte_mbuf *m, uint32_t offset)
-{
-	while (offset >= m->data_len && m->next) {
-		offset -= m->data_len;
-		m = m->next;
-	}
-	return (struct cursor){m, offset};
-}
-
-/* The caller knows that the chain has len bytes more. */
-static void cursor_read(struct cursor *c, uint8_t *to, uint32_t len)
-{
-	uint32_t n;
-
-	while (len > 0) {
-		n = RTE_MIN(c->seg->data_len - c->offset, len);
-		memcpy(to, rte_pktmbuf_mtod_offset(c->seg, const uint8_t *, c->offset), n);
-		to += n;
-		len -= n;
-		c->offset += n;
-		if (c->offset == c->seg->data_len && c->seg->next) {
-			c->seg = c->seg->next;
-			c->offset = 0;
-		}
-	}
 }
 
 /* Whether all of the packet's bytes and its metadata are ours alone. */
@@ -123,10 +86,10 @@ static int read_headers(const struct rte_mbuf *m, const struct xv_offload *req,
 {
 	uint32_t len = RTE_MIN(m->pkt_len, (uint32_t)HEADERS_MAX), ip_len;
 	struct xv_parsed *p = &h->parsed;
-	struct cursor c = cursor_at(m, 0);
+	struct xv_cursor c = xv_cursor_at(m, 0);
 	uint8_t *ip;
 
-	cursor_read(&c, h->bytes, len);
+	xv_cursor_read(&c, h->bytes, len);
 	if (xv_parse_eth(h->bytes, (uint16_t)len, p) != XV_PARSE_OK || p->l3_offset == 0 ||
 	    len < p->l3_offset + sizeof(struct rte_ipv4_hdr))
 		return -EPROTO;
@@ -152,55 +115,6 @@ static int read_headers(const struct rte_mbuf *m, const struct xv_offload *req,
 	return 0;
 }
 
-/* n fresh mbufs that carry m's metadata, but for its request. */
-static int alloc_segments(const struct rte_mbuf *m, struct rte_mempool *pool, struct rte_mbuf **out,
-			  unsigned int n)
-{
-	const uint64_t not_inherited =
-		XV_PACKET_OFFLOAD | RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
-	struct rte_mbuf *s;
-	unsigned int i;
-
-	if (rte_pktmbuf_alloc_bulk(pool, out, n) != 0)
-		return -ENOBUFS;
-	for (i = 0; i < n; i++) {
-		s = out[i];
-		s->port = m->port;
-		s->ol_flags = m->ol_flags & ~not_inherited;
-		s->packet_type = m->packet_type;
-		s->vlan_tci = m->vlan_tci;
-		s->vlan_tci_outer = m->vlan_tci_outer;
-		s->hash = m->hash;
-		rte_mbuf_dynfield_copy(s, m);
-	}
-	return 0;
-}
-
-/* Write header_len bytes of headers and len bytes of payload from c on into the fresh mbuf s. */
-static int fill_segment(struct rte_mbuf *s, struct rte_mempool *pool, const uint8_t *headers,
-			uint32_t header_len, struct cursor *c, uint32_t len)
-{
-	struct rte_mbuf *last = s;
-	uint32_t n;
-
-	memcpy(at(s, 0), headers, header_len);
-	s->data_len = (uint16_t)header_len;
-	s->pkt_len = header_len + len;
-	for (;;) {
-		n = RTE_MIN(len, (uint32_t)rte_pktmbuf_tailroom(last));
-		cursor_read(c, at(last, last->data_len), n);
-		last->data_len = (uint16_t)(last->data_len + n);
-		len -= n;
-		if (len == 0)
-			return 0;
-		last->next = rte_pktmbuf_alloc(pool);
-		if (!last->next)
-			return -ENOBUFS;
-		last = last->next;
-		s->nb_segs++;
-	}
-}
-
 static int finish_tcp(struct rte_mbuf *m, uint32_t caps, struct rte_mempool *pool,
 		      struct rte_mbuf **out, unsigned int max)
 {
@@ -216,7 +130,7 @@ static int finish_tcp(struct rte_mbuf *m, uint32_t caps, struct rte_mempool *poo
 	struct rte_tcp_hdr *tcp;
 	uint8_t tcp_flags;
 	struct headers h;
-	struct cursor c;
+	struct xv_cursor c;
 	int rc;
 
 	rc = read_headers(m, &req, offsetof(struct rte_tcp_hdr, cksum), IPPROTO_TCP, &h);
@@ -227,7 +141,7 @@ static int finish_tcp(struct rte_mbuf *m, uint32_t caps, struct rte_mempool *poo
 	n = h.payload_len ? (h.payload_len - 1) / req.gso_size + 1 : 1;
 	if (n > max)
 		return -E2BIG;
-	rc = alloc_segments(m, pool, out, n);
+	rc = xv_pieces_alloc(m, pool, out, n);
 	if (rc != 0)
 		return rc;
 
@@ -256,10 +170,10 @@ static int finish_tcp(struct rte_mbuf *m, uint32_t caps, struct rte_mempool *poo
 	}
 	tcp_sum = xv_csum_add(pseudo_sum, xv_csum_sum(tcp, h.parsed.l4_len));
 
-	c = cursor_at(m, header_len);
+	c = xv_cursor_at(m, header_len);
 	for (i = 0, done = 0; i < n; i++, done += len) {
 		len = RTE_MIN(h.payload_len - done, (uint32_t)req.gso_size);
-		rc = fill_segment(out[i], pool, h.bytes, header_len, &c, len);
+		rc = xv_piece_fill(out[i], pool, h.bytes, header_len, &c, len);
 		if (rc != 0) {
 			rte_pktmbuf_free_bulk(out, n);
 			return rc;
@@ -346,7 +260,7 @@ static int finish_udp(struct rte_mbuf *m, struct rte_mempool *pool, struct rte_m
 	uint16_t csum, position;
 	unsigned int i, n;
 	struct headers h;
-	struct cursor c;
+	struct xv_cursor c;
 	int rc;
 
 	rc = read_headers(m, &req, offsetof(struct rte_udp_hdr, dgram_cksum), IPPROTO_UDP, &h);
@@ -367,7 +281,7 @@ static int finish_udp(struct rte_mbuf *m, struct rte_mempool *pool, struct rte_m
 	n = (total - 1) / size + 1;
 	if (n > max)
 		return -E2BIG;
-	rc = alloc_segments(m, pool, out, n);
+	rc = xv_pieces_alloc(m, pool, out, n);
 	if (rc != 0)
 		return rc;
 
@@ -388,10 +302,10 @@ static int finish_udp(struct rte_mbuf *m, struct rte_mempool *pool, struct rte_m
 		header_len += sizeof(*frag);
 	}
 
-	c = cursor_at(m, l4);
+	c = xv_cursor_at(m, l4);
 	for (i = 0, done = 0; i < n; i++, done += len) {
 		len = RTE_MIN(total - done, size);
-		rc = fill_segment(out[i], pool, h.bytes, header_len, &c, len);
+		rc = xv_piece_fill(out[i], pool, h.bytes, header_len, &c, len);
 		if (rc != 0) {
 			rte_pktmbuf_free_bulk(out, n);
 			return rc;
@@ -422,6 +336,27 @@ static int finish_udp(struct rte_mbuf *m, struct rte_mempool *pool, struct rte_m
 	}
 	rte_pktmbuf_free(m);
 	return (int)n;
+}
+
+int xv_offload_header_bytes(struct rte_mbuf *m)
+{
+	const struct xv_offload *req = xv_packet_offload(m);
+	struct headers h;
+
+	switch (req->gso_type & ~XV_GSO_ECN) {
+	case XV_GSO_TCPV4:
+	case XV_GSO_TCPV6:
+		if (read_headers(m, req, offsetof(struct rte_tcp_hdr, cksum), IPPROTO_TCP, &h) != 0)
+			return -EPROTO;
+		return h.parsed.l4_offset + h.parsed.l4_len;
+	case XV_GSO_UDP: /* fragments: the UDP header is payload of the first one */
+		if (read_headers(m, req, offsetof(struct rte_udp_hdr, dgram_cksum), IPPROTO_UDP, &h) != 0)
+			return -EPROTO;
+		return h.parsed.l4_offset +
+		       (h.parsed.eth_type == RTE_ETHER_TYPE_IPV6 ? (int)RTE_IPV6_FRAG_HDR_SIZE : 0);
+	default:
+		return -EPROTO;
+	}
 }
 
 int xv_offload_finish(struct rte_mbuf *m, uint32_t caps, struct rte_mempool *pool,

@@ -36,6 +36,10 @@ static inline bool xv_offload_needed(struct rte_mbuf *m, uint32_t caps)
 int xv_offload_finish(struct rte_mbuf *m, uint32_t caps, struct rte_mempool *pool,
 		      struct rte_mbuf **out, unsigned int max);
 
+/* Bytes in front of the payload in each packet that m's segmentation request makes of it (gso_size counts from there), or
+ * -EPROTO: headers do not fit the request. */
+int xv_offload_header_bytes(struct rte_mbuf *m);
+
 /* Segments that xv_offload_finish() can produce at most from one packet (64 KiB over 1 byte is
  * refused as -E2BIG; gso_size below XV_GSO_MIN_SIZE is -EPROTO: a hostile guest must not amplify).
  */

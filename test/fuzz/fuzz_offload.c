@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * xv_offload_finish(). Input: struct input, then the frame. The frame's mbufs point to heap buffers
+ * xv_offload_finish(), and xv_ipv4_fragment() of the same frame. Input: struct input, then the frame. The frame's mbufs point to heap buffers
  * of exactly their size, so that a read beyond is seen.
  */
 #include "fuzz.h"
@@ -13,6 +13,7 @@
 
 #include "fastpath/offload.h"
 #include "net/checksum.h"
+#include "net/fragment.h"
 #include "net/parse.h"
 
 struct input {
@@ -114,6 +115,45 @@ static uint32_t check_segment(struct rte_mbuf *m, const struct input *in)
 	return l4_len - p.l4_len;
 }
 
+/* Cut to gso_size, without its request; put together again, the fragments are the packet. */
+static void fragment(const struct input *in, const uint8_t *frame, uint32_t len, struct rte_mbuf **out)
+{
+	static uint8_t flat[FRAME_MAX];
+	struct rte_mbuf *m = build(in, frame, len);
+	uint32_t done = 0, header_len;
+	const uint8_t *ip;
+	struct xv_parsed p;
+	int n, i;
+
+	FUZZ_CHECK(xv_ipv4_fragment(m, in->req.gso_size, pool, out, MAX_OUT) == -EINVAL);
+	m->ol_flags &= ~XV_PACKET_OFFLOAD;
+	n = xv_ipv4_fragment(m, in->req.gso_size, pool, out, MAX_OUT);
+	if (n < 0) {
+		FUZZ_CHECK(n == -EPROTO || n == -EMSGSIZE || n == -E2BIG);
+		m->ol_flags |= XV_PACKET_OFFLOAD;
+		check_same(m, frame, len);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	FUZZ_CHECK(xv_parse_eth(frame, (uint16_t)RTE_MIN(len, 200u), &p) == XV_PARSE_OK);
+	ip = frame + p.l3_offset;
+	header_len = (ip[0] & 15) * 4u;
+	for (i = 0; i < n; i++) {
+		const uint8_t *h = (const uint8_t *)rte_pktmbuf_read(out[i], 0, out[i]->pkt_len, flat) + p.l3_offset;
+		const uint32_t own = (h[0] & 15) * 4u, here = out[i]->pkt_len - p.l3_offset - own;
+
+		rte_mbuf_sanity_check(out[i], 1);
+		FUZZ_CHECK(((uint32_t)h[2] << 8 | h[3]) == own + here && own <= header_len && own + here <= in->req.gso_size);
+		FUZZ_CHECK(xv_csum_sum(h, own) == 0xffff);
+		FUZZ_CHECK(memcmp(h + own, ip + header_len + done, here) == 0);
+		FUZZ_CHECK(((h[6] << 8 | h[7]) & 0x1fff) == ((ip[6] << 8 | ip[7]) & 0x1fff) + (int)(done / 8));
+		done += here;
+		FUZZ_CHECK(i == n - 1 ? h[6] >> 5 == ip[6] >> 5 : (h[6] & 0x20) != 0 && done % 8 == 0);
+	}
+	FUZZ_CHECK(done == ((uint32_t)ip[2] << 8 | ip[3]) - header_len);
+	rte_pktmbuf_free_bulk(out, (unsigned int)n);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	fuzz_eal_init();
@@ -144,7 +184,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		len += i;
 	}
 
+	fragment(&in, frame, len, out);
 	m = build(&in, frame, len);
+	(void)xv_offload_header_bytes(m);
 	whole = !xv_offload_needed(m, in.caps) || in.req.gso_type == XV_GSO_NONE;
 	if (in.how & 1) {
 		shared = m;
