@@ -80,7 +80,7 @@ static int reconfigure(struct xv_port *port, const struct xv_port_config *config
 		       struct xv_err *err)
 {
 	(void)err;
-	atomic_store(&port->mtu, config->mtu);
+	xv_port_set_mtu(port, config->mtu, 0);
 	return 0;
 }
 

@@ -9,6 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <rte_dev.h>
 #include <rte_errno.h>
@@ -103,6 +108,28 @@ static int setup(struct ethdev_port *e, const struct xv_port_config *config, str
 	return 0;
 }
 
+/* Of the kernel's interface where there is one below: of that DPDK knows only what it set itself. 0: nobody knows. */
+static uint32_t device_mtu(const struct ethdev_port *e)
+{
+	struct rte_eth_dev_info dev;
+	struct ifreq ifr = {0};
+	uint32_t result = 0;
+	uint16_t mtu;
+	int s;
+
+	if (rte_eth_dev_info_get(e->ethdev, &dev) != 0)
+		return 0;
+	if (dev.if_index == 0)
+		return rte_eth_dev_get_mtu(e->ethdev, &mtu) == 0 ? mtu : 0;
+	s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (s < 0)
+		return 0;
+	if (if_indextoname(dev.if_index, ifr.ifr_name) != NULL && ioctl(s, SIOCGIFMTU, &ifr) == 0)
+		result = (uint32_t)ifr.ifr_mtu;
+	close(s);
+	return result;
+}
+
 /* An interface that was made a moment ago is not always ready: a few tries, 60 ms at most. */
 static int probe(const char *devargs)
 {
@@ -163,6 +190,7 @@ static int create(const struct xv_port_config *config, struct event_base *events
 	rc = setup(e, config, err);
 	if (rc != 0)
 		goto err_close;
+	xv_port_set_mtu(&e->port, config->mtu, device_mtu(e));
 	atomic_store(&e->port.rx_queues, config->queues);
 	atomic_store(&e->port.tx_queues, config->queues);
 	*port = &e->port;
@@ -213,7 +241,7 @@ static int reconfigure(struct xv_port *port, const struct xv_port_config *config
 	if (rc != 0 && rc != -ENOTSUP)
 		return xv_err_set(err, rc, XV_ERR_RANGE, "device refuses an MTU of %u: %s",
 				  config->mtu, rte_strerror(-rc));
-	atomic_store(&port->mtu, config->mtu);
+	xv_port_set_mtu(port, config->mtu, device_mtu(e));
 	return 0;
 }
 

@@ -42,12 +42,20 @@ void xv_port_init(struct xv_port *port, const struct xv_port_ops *ops,
 	port->tso = config->tso;
 	atomic_init(&port->binding, NULL);
 	atomic_init(&port->tx_caps, 0);
-	atomic_init(&port->mtu, config->mtu);
+	xv_port_set_mtu(port, config->mtu, 0);
 	atomic_init(&port->rx_queues, 0);
 	atomic_init(&port->tx_queues, 0);
 	snprintf(port->name, sizeof(port->name), "%s", config->name);
 	for (i = 0; i < XV_MAX_QUEUES; i++)
 		port->rxq[i] = (struct xv_port_rxq){.fd = -1, .epoll_fd = -1, .wake_fd = -1};
+}
+
+void xv_port_set_mtu(struct xv_port *port, uint16_t mtu, uint32_t device_mtu)
+{
+	uint32_t link_mtu = mtu != 0 ? mtu : device_mtu;
+
+	atomic_store(&port->mtu, mtu);
+	atomic_store(&port->link_mtu, link_mtu != 0 ? link_mtu : UINT32_MAX);
 }
 
 int xv_port_create(const struct xv_port_config *config, uint16_t id, struct event_base *events,

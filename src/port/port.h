@@ -132,6 +132,7 @@ struct xv_port {
 	_Atomic(const struct xv_binding *) binding; /* class A; NULL = unbound */
 	_Atomic uint32_t tx_caps;    /* XV_CAP_*: what this port takes unfinished, now */
 	_Atomic uint32_t mtu;	     /* largest frame it takes is mtu + 18 bytes; 0 = no limit */
+	_Atomic uint32_t link_mtu;   /* largest IP packet that what is behind it takes; UINT32_MAX = not known */
 	_Atomic uint16_t rx_queues;  /* that may carry packets now, from 0; 0 = port is not up */
 	_Atomic uint16_t tx_queues;
 	uint16_t id;		     /* index < XV_MAX_PORTS, unique while the port lives */
@@ -158,6 +159,9 @@ void xv_port_destroy(struct xv_port *port);
 /* control, for kinds: common members from the config. */
 void xv_port_init(struct xv_port *port, const struct xv_port_ops *ops,
 		  const struct xv_port_config *config);
+/* control, for kinds: the MTU as configured (0 = none), and that of the device (0 = the kind has none, or cannot tell), which
+ * holds for tunnels where none is configured. */
+void xv_port_set_mtu(struct xv_port *port, uint16_t mtu, uint32_t device_mtu);
 /* control, for kinds: the wake-up descriptor of a queue is now fd (-1 = none). */
 void xv_port_rxq_set_fd(struct xv_port *port, uint16_t queue, int fd);
 /* control, for kinds: something changed that a sleeping worker must see (a ring came up). */

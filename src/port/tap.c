@@ -81,8 +81,8 @@ err_close:
 	return rc;
 }
 
-/* Take the interface up and set its MTU, as an operator would expect of a port that is up. */
-static int bring_up(const struct tap_port *t, uint16_t mtu, struct xv_err *err)
+/* Take the interface up and set its MTU, as an operator would expect of a port that is up; without one, it keeps its own. */
+static int bring_up(struct tap_port *t, uint16_t mtu, struct xv_err *err)
 {
 	struct ifreq ifr = {0};
 	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc = 0;
@@ -102,6 +102,8 @@ static int bring_up(const struct tap_port *t, uint16_t mtu, struct xv_err *err)
 			rc = xv_err_set(err, -errno, XV_ERR_DEVICE, "interface \"%s\": %s",
 					t->interface, strerror(errno));
 	}
+	if (rc == 0)
+		xv_port_set_mtu(&t->port, mtu, ioctl(s, SIOCGIFMTU, &ifr) == 0 ? (uint32_t)ifr.ifr_mtu : 0);
 	close(s);
 	return rc;
 }
@@ -166,14 +168,9 @@ static void info(struct xv_port *port, struct xv_port_info *info)
 static int reconfigure(struct xv_port *port, const struct xv_port_config *config,
 		       struct xv_err *err)
 {
-	int rc;
-
 	if (config->csum != port->csum || config->tso != port->tso)
 		return -ENOTSUP;
-	rc = bring_up((struct tap_port *)port, config->mtu, err);
-	if (rc == 0)
-		atomic_store(&port->mtu, config->mtu);
-	return rc;
+	return bring_up((struct tap_port *)port, config->mtu, err);
 }
 
 /* One frame into as many buffers as it takes; NULL: nothing waits, or no packet memory. */
