@@ -50,10 +50,12 @@ static void write_ports(FILE *f, const struct xv_host *host)
 		CELL(rx_bytes, "Bytes taken in from the port", true),
 		CELL(tx_packets, "Packets sent out of the port", true),
 		CELL(tx_bytes, "Bytes sent out of the port", true),
-		CELL(copies, "Packets added by flooding and segmentation, by input port", true),
+		CELL(copies, "Packets added by flooding, segmentation, fragmenting and answers, by input port", true),
 		CELL(forwarded, "Packets sent out of another port, by input port", true),
 		CELL(punts, "Packets handed to a slow path, by input port", true),
 		CELL(held, "Packets that wait for room in an output queue, by input port", false),
+		CELL(answers, "ICMP errors sent back to the port", true),
+		CELL(answers_limited, "ICMP errors not sent back to the port, because there were too many", true),
 #undef CELL
 	};
 	const struct xv_host_port *port;

@@ -77,6 +77,8 @@ json_t *xv_report_port(struct xv_host_port *p)
 	put_number(object, "forwarded", ledger.forwarded);
 	put_number(object, "punts", ledger.punts);
 	put_number(object, "held", ledger.held);
+	put_number(object, "answers", ledger.answers);
+	put_number(object, "answers_limited", ledger.answers_limited);
 	for (unsigned int i = 0; i < XV_DROP_MAX; i++)
 		put_number(drops, xv_drop_info[i].name, ledger.drops[i]);
 	json_object_set_new(object, "drops", drops);

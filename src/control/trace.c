@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_ether.h>
+
 #include "control/packet_text.h"
 #include "fastpath/action_format.h"
 #include "fastpath/bridge.h"
@@ -14,6 +16,7 @@
 #include "fastpath/resolve.h"
 #include "fastpath/vtep.h"
 #include "net/flow_format.h"
+#include "net/parse.h"
 
 #define PASSES_MAX   64 /* as execute.c */
 #define DEPTH_MAX    8	/* of copies in copies */
@@ -86,8 +89,31 @@ static bool can_leave(struct tale *t, const struct xv_port *out, const struct xv
 	return true;
 }
 
+/* pmtu.c: whether a frame, or what it is cut into, fits through the uplink; *len: of the longest piece. */
+static bool fits_tunnel(struct tale *t, const struct xv_port *uplink, const struct xv_port *towards,
+			const struct xv_encap *encap, const uint8_t *frame, uint32_t *len)
+{
+	const uint32_t mtu = atomic_load(&uplink->link_mtu);
+	struct xv_parsed parsed;
+
+	if (*len <= mtu - encap->l3_back)
+		return true;
+	/* A frame that is shorter than an IP header is not here. */
+	if (xv_parse_eth(frame, (uint16_t)RTE_MIN(*len, (uint32_t)UINT16_MAX), &parsed) == XV_PARSE_OK &&
+	    parsed.l3_offset != 0 && parsed.eth_type == RTE_ETHER_TYPE_IPV4 &&
+	    *len >= parsed.l3_offset + 20u && (frame[parsed.l3_offset + 6] & 0x40) == 0) {
+		say(t, "tunnel", "%s: longer than its MTU of %u allows: it is cut into fragments first", uplink->name, mtu);
+		*len = mtu - encap->l3_back;
+		return true;
+	}
+	say(t, "tunnel", "%s: longer than its MTU of %u allows; an IP sender is told", uplink->name, mtu);
+	drop(t, XV_DROP_MTU, towards);
+	return false;
+}
+
 /* vtep.c, xv_tunnel_output(): outer headers on, and out by the uplink. */
-static bool can_leave_by_tunnel(struct tale *t, const struct xv_port *out, const struct xv_tunnel *tunnel, uint32_t len)
+static bool can_leave_by_tunnel(struct tale *t, const struct xv_port *out, const struct xv_tunnel *tunnel,
+				const uint8_t *frame, uint32_t len)
 {
 	const struct xv_encap *encap = atomic_load(&tunnel->encap);
 	uint16_t id = atomic_load(&tunnel->vtep->uplink);
@@ -103,16 +129,17 @@ static bool can_leave_by_tunnel(struct tale *t, const struct xv_port *out, const
 		drop(t, XV_DROP_TX_DOWN, out);
 		return false;
 	}
-	return can_leave(t, uplink->port, out, len + encap->len);
+	return fits_tunnel(t, uplink->port, out, encap, frame, &len) &&
+	       can_leave(t, uplink->port, out, len + encap->len);
 }
 
-static void output(struct tale *t, const struct xv_port *out, uint32_t len)
+static void output(struct tale *t, const struct xv_port *out, const uint8_t *frame, uint32_t len)
 {
 	const struct xv_binding *binding = atomic_load(&out->binding);
 	bool leaves;
 
 	if (binding != NULL && binding->tunnel != NULL)
-		leaves = can_leave_by_tunnel(t, out, binding->tunnel, len);
+		leaves = can_leave_by_tunnel(t, out, binding->tunnel, frame, len);
 	else
 		leaves = can_leave(t, out, out, len);
 	if (leaves)
@@ -211,7 +238,7 @@ static void flood(struct walk *k, const struct xv_bridge_answer *answer)
 		memcpy(copy, k->frame, len);
 		retag(copy, &len, answer, answer->ports[i].tagged);
 		if (let_in(k->tale, out, atomic_load(&out->binding), copy, len))
-			output(k->tale, out, len);
+			output(k->tale, out, copy, len);
 		else
 			drop(k->tale, XV_DROP_POLICY, out);
 	}
@@ -358,14 +385,18 @@ static void vlan_pop(struct walk *k)
 	tag_remove(k->frame, &k->len);
 }
 
-static void output_to(struct walk *k, uint32_t port, uint32_t more_bytes)
+/* encap: put on first; NULL = none. */
+static void output_to(struct walk *k, uint32_t port, const struct xv_encap *encap)
 {
 	const struct xv_host_port *p = port < XV_MAX_PORTS ? k->tale->host->ports[port] : NULL;
+	uint32_t len = k->len;
 
 	if (p == NULL)
 		drop(k->tale, XV_DROP_TX_DOWN, NULL);
-	else
-		output(k->tale, p->port, k->len + more_bytes);
+	else if (encap == NULL)
+		output(k->tale, p->port, k->frame, len);
+	else if (fits_tunnel(k->tale, p->port, p->port, encap, k->frame, &len))
+		output(k->tale, p->port, k->frame, len + encap->len);
 }
 
 static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
@@ -381,7 +412,7 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 		last = (const uint8_t *)next == stop;
 		switch ((enum xv_action_type)a->type) {
 		case XV_ACT_OUTPUT:
-			output_to(k, a->arg, 0);
+			output_to(k, a->arg, NULL);
 			k->gone = last;
 			break;
 		case XV_ACT_SET:
@@ -402,7 +433,7 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 				return;
 			}
 			say(k->tale, "actions", "a tunnel's headers are put on");
-			output_to(k, next->arg, ((const struct xv_encap *)data)->len);
+			output_to(k, next->arg, data);
 			k->gone = true;
 			return;
 		case XV_ACT_HASH:
@@ -535,7 +566,7 @@ static void network(struct walk *k)
 		k->len = len;
 		flows(k);
 	} else if (out != NULL) {
-		output(k->tale, out, k->len);
+		output(k->tale, out, k->frame, k->len);
 	}
 	free(as_it_came);
 }
@@ -557,7 +588,7 @@ static void walk(struct walk *k)
 	switch (b->forward) {
 	case XV_FORWARD_WIRE:
 		say(t, "binding", "wire to %s: nothing is looked at", b->peer->name);
-		output(t, b->peer, k->len);
+		output(t, b->peer, k->frame, k->len);
 		break;
 	case XV_FORWARD_NETWORK:
 		if (b->vlan != 0)

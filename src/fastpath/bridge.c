@@ -107,6 +107,17 @@ static bool retag(struct rte_mbuf *m, const struct frame *f, bool want_tag)
 	return tag_remove(m);
 }
 
+bool xv_bridge_retag(const struct xv_binding *to, struct rte_mbuf *m)
+{
+	static const struct xv_binding plain; /* as that of a tunnel's port */
+	struct frame f = {.m = m};
+	struct xv_parsed parsed;
+	bool want_tag;
+
+	return xv_parse_eth(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), &parsed) == XV_PARSE_OK &&
+	       classify(&plain, &parsed, &f) && egress(to, f.vlan, &want_tag) && retag(m, &f, want_tag);
+}
+
 /* Whether the ingress policy of a port lets the packet in: for what is not sent by flows (flooding). */
 static bool let_in(const struct xv_binding *b, const struct rte_mbuf *m)
 {

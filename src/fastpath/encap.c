@@ -88,6 +88,7 @@ void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, rte_
 	const struct xv_binding *binding =
 		out == NULL ? NULL : atomic_load_explicit(&out->binding, memory_order_acquire);
 	uint16_t in_port = m->port;
+	uint32_t room;
 	int n = 1, i;
 
 	if (unlikely(binding == NULL)) {
@@ -95,6 +96,13 @@ void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, rte_
 		return;
 	}
 	w->segments[0] = m;
+	room = xv_pmtu_room(out, encap);
+	if (unlikely(m->pkt_len > room)) {
+		n = (int)xv_pmtu_fit(w, m, packet_type, room);
+		if (n == 0)
+			return;
+		m = w->segments[0];
+	}
 	/* Segments first, each then gets its own outer headers. Devices are asked for checksums of outermost headers only, so for
 	 * them the inner ones are finished as well. */
 	if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0 &&

@@ -20,11 +20,14 @@
 
 struct xv_ledger {
 	uint64_t rx_packets, rx_bytes;	/* taken in from this port (also injected ones) */
-	uint64_t copies;		/* added by flooding and by segmentation */
+	uint64_t copies;		/* added by flooding, segmentation and fragmenting, and answers */
 	uint64_t forwarded;		/* sent out of some other port */
 	uint64_t punts;			/* handed to a slow path */
 	uint64_t held;			/* waiting for room in an output queue */
 	uint64_t tx_packets, tx_bytes;
+	/* ICMP errors for what came in from this port and could not go on: sent back to it, and not sent, because there
+	 * were too many (answer.c). Those sent are in `copies` too. */
+	uint64_t answers, answers_limited;
 	uint64_t drops[XV_DROP_MAX];
 };
 

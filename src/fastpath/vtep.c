@@ -256,7 +256,7 @@ void xv_vtep_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 
 /* ---- Out ---- */
 
-/* n packets (n <= XV_BURST) into a tunnel. Those that want no offload stay together. */
+/* n packets (n <= XV_BURST) into a tunnel. Those that fit and want no offload stay together. */
 static void push(struct xv_worker *w, struct xv_port *out, const struct xv_tunnel *t, const struct xv_encap *encap,
 		 struct rte_mbuf **pkts, uint16_t n)
 {
@@ -266,6 +266,7 @@ static void push(struct xv_worker *w, struct xv_port *out, const struct xv_tunne
 		uplink == NULL ? NULL : atomic_load_explicit(&uplink->binding, memory_order_acquire);
 	struct xv_counters *c = &w->counters[out->id];
 	struct rte_mbuf *ready[XV_BURST];
+	const uint32_t room = uplink == NULL ? 0 : xv_pmtu_room(uplink, encap);
 	uint16_t i, n_ready = 0;
 	uint64_t bytes = 0;
 
@@ -282,7 +283,7 @@ static void push(struct xv_worker *w, struct xv_port *out, const struct xv_tunne
 		if (likely(xv_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m),
 				    rte_pktmbuf_pkt_len(m), &parsed) == XV_PARSE_OK))
 			entropy = parsed.flow_hash;
-		if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0)) {
+		if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0 || m->pkt_len > room)) {
 			if (n_ready > 0)
 				xv_pipeline_output(w, uplink, binding, XV_QUEUE_BY_FLOW, ready, n_ready);
 			n_ready = 0;

@@ -389,6 +389,8 @@ static void add_counters(struct xv_ledger *ledger, const struct xv_counters *c)
 	ledger->held += atomic_load_explicit(&c->held, memory_order_relaxed);
 	ledger->tx_packets += atomic_load_explicit(&c->tx_packets, memory_order_relaxed);
 	ledger->tx_bytes += atomic_load_explicit(&c->tx_bytes, memory_order_relaxed);
+	ledger->answers += atomic_load_explicit(&c->answers, memory_order_relaxed);
+	ledger->answers_limited += atomic_load_explicit(&c->answers_limited, memory_order_relaxed);
 	for (i = 0; i < XV_DROP_MAX; i++)
 		ledger->drops[i] += atomic_load_explicit(&c->drops[i], memory_order_relaxed);
 }

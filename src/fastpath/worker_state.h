@@ -17,6 +17,7 @@
 #include "fastpath/ledger.h"
 #include "fastpath/offload.h"
 #include "fastpath/worker.h"
+#include "net/tunnel.h"
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -26,6 +27,7 @@ struct xv_counters {
 	_Atomic uint64_t rx_packets, rx_bytes, copies, forwarded, punts, tx_packets, tx_bytes;
 	_Atomic uint64_t held; /* in the sense of the ledger; goes up and down */
 	_Atomic uint64_t drops[XV_DROP_MAX];
+	_Atomic uint64_t answers, answers_limited;
 };
 
 static inline void count(_Atomic uint64_t *counter, uint64_t n)
@@ -87,7 +89,6 @@ struct xv_waiting {
 struct xv_cls_reader;
 struct xv_drop_record;
 struct xv_drop_ring;
-struct xv_encap;
 struct xv_flow_count;
 struct xv_fused;
 struct xv_fused_place;
@@ -117,6 +118,7 @@ struct xv_worker {
 	unsigned int naps;			/* timer sleeps in a row that found nothing */
 	unsigned int n_waiting;
 	struct xv_waiting waiting[XV_WAITING_MAX];
+	uint64_t answers_paid[XV_MAX_PORTS];	/* answer.c: cycles until which a port has had its share */
 
 	/* One writer (the worker), read by the control thread. */
 	_Atomic uint64_t cycles_busy, sleeps, wakeups, bursts, packets;
@@ -180,6 +182,9 @@ void xv_bridge_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bi
 struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
 				  struct rte_mbuf *m, const struct xv_binding **out_binding);
 
+/* bridge.c: tag a frame that is tagged by its VLAN, as in a tunnel, as the port wants it. False: it is none of the port's VLANs. */
+bool xv_bridge_retag(const struct xv_binding *to, struct rte_mbuf *m);
+
 /* flow_burst.c: a burst that flows decide. */
 void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
 		   uint16_t n);
@@ -190,6 +195,17 @@ bool xv_encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t 
  * as packet_type (of the flow key) says. */
 void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
 			 uint16_t out_port, struct rte_mbuf *m);
+/* pmtu.c: bytes of the longest inner packet that, with these outer headers, what is behind the uplink takes; what wraps
+ * around here is as good as not known, and dropped by the uplink itself. */
+static inline uint32_t xv_pmtu_room(const struct xv_port *uplink, const struct xv_encap *encap)
+{
+	return atomic_load_explicit(&uplink->link_mtu, memory_order_relaxed) - encap->l3_back;
+}
+/* pmtu.c: a packet that is longer than room. Takes it; returns how many packets, in w->segments, go on instead. One may be m
+ * itself, longer still, but not once it is segmented. 0: it was dropped, and the sender told, if it may be. */
+unsigned int xv_pmtu_fit(struct xv_worker *w, struct rte_mbuf *m, rte_be32_t packet_type, uint32_t room);
+/* answer.c: tell who sent m that packets longer than mtu (of IP) do not pass. Does not take m. */
+void xv_answer_too_big(struct xv_worker *w, struct rte_mbuf *m, uint32_t mtu);
 /* execute.c: one packet the long way; place is where an entry of the cache would be, if it has a shape. */
 void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
 		     const struct xv_fused_place *place);

@@ -214,7 +214,7 @@ print(answered)
 '''
 SERVER = '''
 import hashlib, socket, sys
-s = socket.create_server(("", 7777)); print("ready", flush=True)
+s = socket.create_server(("", 7777), family=socket.AF_INET6, dualstack_ipv6=True); print("ready", flush=True)
 c, _ = s.accept(); h = hashlib.sha256(); n = 0
 while True:
     d = c.recv(1 << 16)
@@ -411,16 +411,6 @@ def test_policy_and_vlan_on_such_a_network():
         assert lan.drops('vm')['policy'] == 2
         lan.ping('r2', '10.0.0.1')
         copy(lan, 'vm', 'r2', '10.0.0.2', 2_000_000)
-        copy(lan, 'r2', 'vm', '10.0.0.1', 2_000_000)
-
-
-def test_frames_beyond_the_mtu_of_the_uplink():
-    with Lan(mtu=1500) as lan:
-        lan.wait_up()
-        lan.ping('vm', '10.0.0.2', 1422)             # 1450 + 50 + 14 = 1514
-        run('ip', '-n', PREFIX + 'vm', 'link', 'set', PREFIX + 'v', 'mtu', 1500)
-        lan.ping('vm', '10.0.0.2', 1472, count=2, wait=0.5, expect=0)
-        assert lan.drops('vm')['mtu'] == 2
         copy(lan, 'r2', 'vm', '10.0.0.1', 2_000_000)
 
 
