@@ -23,6 +23,7 @@ const char *help_usage(const struct xv_method *method, char *buf, size_t size)
 		[XV_ARGS_PORT] = " [port=NAME]",
 		[XV_ARGS_LOG] = " level=LEVEL",
 		[XV_ARGS_FLOWS] = " [port=NAME] [network=NAME] [address=ADDRESS] [limit=N]",
+		[XV_ARGS_FLOW] = " ID",
 		[XV_ARGS_WATCH] = " [port=NAME] [reason=REASON] [count=N]",
 		[XV_ARGS_TRACE] = " port=NAME KEY=VALUE...",
 	};

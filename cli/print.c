@@ -452,8 +452,8 @@ void print_flows(const json_t *flows)
 
 	json_array_foreach (flows, i, flow) {
 		used = json_object_get(flow, "used_s");
-		printf("%s, packets:%lld, bytes:%lld, used:", text_of(flow, "match"), number_of(flow, "packets"),
-		       number_of(flow, "bytes"));
+		printf("id:%lld, %s, packets:%lld, bytes:%lld, used:", number_of(flow, "id"), text_of(flow, "match"),
+		       number_of(flow, "packets"), number_of(flow, "bytes"));
 		if (json_is_number(used))
 			printf("%.3fs", json_number_value(used));
 		else

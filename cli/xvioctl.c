@@ -138,6 +138,8 @@ static int arguments(const struct xv_method *method, int argc, char **argv, json
 			return fail("%s: which %s?", method->command, method->object);
 		json_object_set_new(params, "name", json_string(argv[i++]));
 	}
+	if (method->args == XV_ARGS_FLOW && argc > 0 && strchr(argv[0], '=') == NULL)
+		json_object_set_new(params, "id", json_string(argv[i++]));
 	for (; i < argc; i++) {
 		char *equals = strchr(argv[i], '=');
 		json_t *value;

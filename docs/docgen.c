@@ -58,6 +58,8 @@ static const char *arguments(const struct xv_method *method)
 		return " level=LEVEL";
 	case XV_ARGS_FLOWS:
 		return " [port=NAME] [network=NAME] [address=ADDRESS] [limit=N]";
+	case XV_ARGS_FLOW:
+		return " ID";
 	case XV_ARGS_WATCH:
 		return " [port=NAME] [reason=REASON] [count=N]";
 	case XV_ARGS_TRACE:

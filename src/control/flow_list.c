@@ -2,6 +2,7 @@
 #include "control/flow_list.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,8 @@ struct flow_list {
 	struct xv_task task;
 	struct xv_host *host;
 	struct evbuffer *out; /* during a step */
+	uint64_t id;	      /* of the only one, which is shown in full; 0 = a list */
+	json_t *shown;	      /* how it was when it was asked for */
 	/* what is asked for */
 	int port; /* id, -1 = all */
 	const struct xv_network *network;
@@ -136,13 +139,105 @@ static json_t *actions_text(const struct flow_list *l, const struct xv_flow *flo
 	return value;
 }
 
+static json_t *seconds(uint64_t ns)
+{
+	return json_real((double)(ns / 1000000) / 1000);
+}
+
+/* l->match becomes the text of its match. */
+static json_t *describe(struct flow_list *l, const struct xv_flow *flow, const struct xv_flow_key *key,
+			const struct xv_flow_key *mask)
+{
+	struct xv_flow_stats stats;
+
+	xv_flow_get_stats(flow, &stats);
+	(void)xv_flow_format(l->match, sizeof(l->match), key, mask, xv_packet_text_port, l->host);
+	return json_pack("{s:I, s:s, s:o?, s:I, s:I, s:o, s:s, s:s?}", "id", (json_int_t)flow->id, "match", l->match,
+			 "actions", actions_text(l, flow, key), "packets", (json_int_t)stats.packets, "bytes",
+			 (json_int_t)stats.bytes, "used_s",
+			 stats.used_ns_ago == UINT64_MAX ? json_null() : seconds(stats.used_ns_ago), "origin",
+			 flow->origin, "port", xv_packet_text_port(flow->owner, l->host));
+}
+
+/*
+ * The text of a match, field by field: "in_port(vm1),ipv4(src=10.0.0.1,frag=no)" becomes {"in_port": "vm1", "ipv4": {"src":
+ * "10.0.0.1", "frag": "no"}}. Groups without fields say nothing and are left out; those inside a group (encap) are its members.
+ * Returns where the group ends.
+ */
+static const char *fields_of(const char *text, json_t *fields)
+{
+	while (*text != '\0' && *text != ')') {
+		size_t name_len = strcspn(text, "(=,)");
+		const char *value = text + name_len + 1;
+		char name[64];
+
+		snprintf(name, sizeof(name), "%.*s", (int)name_len, text);
+		if (text[name_len] == '=') {
+			size_t len = strcspn(value, ",)");
+
+			json_object_set_new(fields, name, json_stringn(value, len));
+			text = value + len;
+		} else if (text[name_len] == '(' && value[strcspn(value, "(=,)")] == ')') { /* one value, or none */
+			size_t len = strcspn(value, ")");
+
+			if (len > 0)
+				json_object_set_new(fields, name, json_stringn(value, len));
+			text = value + len + 1;
+		} else if (text[name_len] == '(') {
+			json_t *group = json_object();
+
+			text = fields_of(value, group);
+			text += *text == ')';
+			json_object_set_new(fields, name, group);
+		} else {
+			text += name_len;
+		}
+		text += *text == ',';
+	}
+	return text;
+}
+
+/* All that is known of one flow. */
+static json_t *describe_in_full(struct flow_list *l, const struct xv_flow *flow)
+{
+	struct xv_flow_key key, mask;
+	struct xv_flow_stats stats;
+	json_t *object, *fields = json_object(), *fused = json_object();
+
+	xv_flow_match(flow, &key, &mask);
+	xv_flow_get_stats(flow, &stats);
+	object = describe(l, flow, &key, &mask);
+	(void)fields_of(l->match, fields);
+	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
+		const struct xv_host_worker *w = l->host->workers[i];
+
+		if (w != NULL)
+			json_object_set_new(fused, xv_worker_name(w->worker),
+					    json_integer((json_int_t)xv_worker_fused_with(w->worker, flow)));
+	}
+	json_object_set_new(object, "created_s", seconds(stats.created_ns_ago));
+	json_object_set_new(object, "fields", fields);
+	json_object_set_new(object, "fused", fused);
+	return object;
+}
+
+static void append_json(struct flow_list *l, const json_t *object)
+{
+	char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+
+	if (text == NULL)
+		return;
+	evbuffer_add(l->out, ",", l->begun ? 1 : 0);
+	evbuffer_add(l->out, text, strlen(text));
+	free(text);
+	l->begun = true;
+}
+
 static void write_flow(struct xv_flow *flow, void *arg)
 {
 	struct flow_list *l = arg;
 	struct xv_flow_key key, mask;
-	struct xv_flow_stats stats;
 	json_t *object;
-	char *text;
 
 	if (l->left == 0)
 		return;
@@ -151,22 +246,9 @@ static void write_flow(struct xv_flow *flow, void *arg)
 	    (l->network != NULL && !is_about_network(l, flow, &key, &mask)) ||
 	    (l->address != ADDRESS_NONE && !is_about_address(l, &key, &mask)))
 		return;
-	xv_flow_get_stats(flow, &stats);
-	(void)xv_flow_format(l->match, sizeof(l->match), &key, &mask, xv_packet_text_port, l->host);
-	object = json_pack("{s:s, s:o?, s:I, s:I, s:o, s:s, s:s?}", "match", l->match, "actions",
-			   actions_text(l, flow, &key), "packets", (json_int_t)stats.packets, "bytes",
-			   (json_int_t)stats.bytes, "used_s",
-			   stats.used_ns_ago == UINT64_MAX ? json_null()
-							   : json_real((double)(stats.used_ns_ago / 1000000) / 1000),
-			   "origin", flow->origin, "port", xv_packet_text_port(flow->owner, l->host));
-	text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+	object = describe(l, flow, &key, &mask);
+	append_json(l, object);
 	json_decref(object);
-	if (text == NULL)
-		return;
-	evbuffer_add(l->out, ",", l->begun ? 1 : 0);
-	evbuffer_add(l->out, text, strlen(text));
-	free(text);
-	l->begun = true;
 	l->left--;
 }
 
@@ -185,8 +267,18 @@ static enum xv_task_state prepare(struct flow_list *l, struct evbuffer *out)
 		xv_log(XV_LOG_WARNING, "api", "flow.list: a worker does not answer: counters are older than asked for");
 	}
 	l->swept = true;
-	evbuffer_add(out, "[", 1);
+	evbuffer_add(out, "[", l->id == 0 ? 1 : 0);
 	return XV_TASK_MORE;
+}
+
+/* It may have gone while its counters were completed: then as it was. */
+static void show(struct flow_list *l)
+{
+	const struct xv_flow *flow = xv_flow_by_id(l->id);
+	json_t *now = flow != NULL ? describe_in_full(l, flow) : NULL;
+
+	append_json(l, now != NULL ? now : l->shown);
+	json_decref(now);
 }
 
 static enum xv_task_state step(struct xv_task *task, struct evbuffer *out)
@@ -198,6 +290,10 @@ static enum xv_task_state step(struct xv_task *task, struct evbuffer *out)
 	if (!l->swept)
 		return prepare(l, out);
 	l->out = out;
+	if (l->id != 0) {
+		show(l);
+		return XV_TASK_DONE;
+	}
 	while (more && l->left > 0 && xv_clock_ns() - start < STEP_NS)
 		more = xv_flows_walk(&l->cursor, FLOWS_A_PIECE, write_flow, l);
 	if (more && l->left > 0)
@@ -208,7 +304,32 @@ static enum xv_task_state step(struct xv_task *task, struct evbuffer *out)
 
 static void destroy(struct xv_task *task)
 {
-	free(task);
+	struct flow_list *l = (struct flow_list *)task;
+
+	json_decref(l->shown);
+	free(l);
+}
+
+int xv_flow_show_start(struct xv_host *host, const json_t *args, struct xv_task **task, struct xv_err *err)
+{
+	uint64_t id = (uint64_t)json_integer_value(json_object_get(args, "id"));
+	const struct xv_flow *flow = xv_flow_by_id(id);
+	struct flow_list *l;
+
+	if (flow == NULL)
+		return xv_err_set(err, -ENOENT, XV_ERR_NOT_FOUND,
+				  "there is no flow %llu, or not any more: what was not used for 10 s goes; `xvioctl flow "
+				  "list` shows those that there are", (unsigned long long)id);
+	l = calloc(1, sizeof(*l));
+	if (l == NULL)
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	l->task = (struct xv_task){.step = step, .destroy = destroy};
+	l->host = host;
+	l->started_ns = xv_clock_ns();
+	l->id = id;
+	l->shown = describe_in_full(l, flow);
+	*task = &l->task;
+	return 0;
 }
 
 int xv_flow_list_start(struct xv_host *host, const json_t *args, struct xv_task **task, struct xv_err *err)

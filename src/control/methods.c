@@ -74,6 +74,16 @@ static const struct xv_key flow_keys[] = {
 	{.name = NULL},
 };
 
+static const struct xv_key flow_id_keys[] = {
+	{.name = "id",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 1,
+	 .max = INT64_MAX,
+	 .flags = XV_KEY_REQUIRED,
+	 .help = "the flow's number, as flow list shows it"},
+	{.name = NULL},
+};
+
 static const char *const drop_reasons[] = {
 #define X(id, name, explanation) name,
 	XV_DROP_REASONS(X)
@@ -147,6 +157,8 @@ const struct xv_key *xv_method_keys(const struct xv_method *method)
 		return log_keys;
 	case XV_ARGS_FLOWS:
 		return flow_keys;
+	case XV_ARGS_FLOW:
+		return flow_id_keys;
 	case XV_ARGS_WATCH:
 		return watch_keys;
 	case XV_ARGS_TRACE:

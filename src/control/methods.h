@@ -44,6 +44,8 @@
 	  "forget learned MAC addresses")                                                          \
 	X(flow_list, "flow.list", "flow list", NULL, XV_ARGS_FLOWS, false,                         \
 	  "list flows: match, actions, counters, which rule made them")                            \
+	X(flow_show, "flow.show", "flow show", NULL, XV_ARGS_FLOW, false,                          \
+	  "show all that is known of a flow")                                                      \
 	X(flow_stats, "flow.stats", "flow stats", NULL, XV_ARGS_NONE, false,                       \
 	  "show how many flows there are and how packets find them")                               \
 	X(trace, "trace", "trace", NULL, XV_ARGS_TRACE, false,                                     \
@@ -72,6 +74,7 @@ enum xv_args {
 	XV_ARGS_PORT,
 	XV_ARGS_LOG,
 	XV_ARGS_FLOWS,
+	XV_ARGS_FLOW,
 	XV_ARGS_WATCH,
 	XV_ARGS_TRACE,
 };

@@ -20,6 +20,7 @@
 #define REQUESTS 4096	      /* that may wait for the control thread */
 #define REQUESTS_A_POLL 1024
 #define AGED_A_TIME 8192
+#define ID_BUCKETS 65536
 
 struct xv_classifier *xv_flow_classifier;
 _Atomic uint64_t xv_sweep_wanted;
@@ -33,6 +34,8 @@ static uint64_t n_refused;
 static struct xv_flow *dying, **dying_end = &dying;
 static uint32_t *free_slots, n_free_slots, slots_fresh;
 static unsigned int n_flows;
+static struct xv_flow *by_id[ID_BUCKETS];
+static uint64_t last_id;
 static struct xv_flow_request *requests;
 
 static uint64_t tick_now(void)
@@ -120,6 +123,7 @@ void xv_flows_fini(void)
 	dying_end = &dying;
 	memset(owned, 0, sizeof(owned));
 	memset(n_owned, 0, sizeof(n_owned));
+	memset(by_id, 0, sizeof(by_id));
 	n_flows = n_free_slots = slots_fresh = 0;
 	xv_lazy_free(free_slots, XV_MAX_FLOWS * sizeof(*free_slots));
 	free_slots = NULL;
@@ -152,6 +156,11 @@ static void slot_read(uint32_t slot, uint64_t *packets, uint64_t *bytes, uint64_
 	}
 }
 
+static uint64_t ns_since(uint64_t tick)
+{
+	return (uint64_t)((double)((tick_now() - tick) << XV_FLOW_TICK_SHIFT) * 1e9 / (double)xv_clock.hz);
+}
+
 void xv_flow_get_stats(const struct xv_flow *flow, struct xv_flow_stats *stats)
 {
 	uint64_t packets, bytes, used;
@@ -159,14 +168,11 @@ void xv_flow_get_stats(const struct xv_flow *flow, struct xv_flow_stats *stats)
 	slot_read(flow->slot, &packets, &bytes, &used);
 	stats->packets = packets + flow->base_packets;
 	stats->bytes = bytes + flow->base_bytes;
+	stats->created_ns_ago = ns_since(flow->created_tick);
 	/* The slot may have been another flow's before, and a first packet may be known only from the request. */
 	if (used < flow->created_tick)
 		used = stats->packets > 0 ? flow->created_tick : 0;
-	if (used == 0)
-		stats->used_ns_ago = UINT64_MAX;
-	else
-		stats->used_ns_ago = (uint64_t)((double)((tick_now() - used) << XV_FLOW_TICK_SHIFT) * 1e9 /
-						(double)xv_clock.hz);
+	stats->used_ns_ago = used == 0 ? UINT64_MAX : ns_since(used);
 }
 
 uint64_t xv_flows_sweep(void)
@@ -209,6 +215,7 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flowp)
 	flow->base_packets = spec->packets - packets;
 	flow->base_bytes = spec->bytes - bytes;
 	flow->created_tick = tick_now();
+	flow->id = last_id + 1;
 	flow->owner = spec->owner;
 	snprintf(flow->origin, sizeof(flow->origin), "%s", spec->origin != NULL ? spec->origin : "");
 	atomic_init(&flow->actions, spec->actions);
@@ -230,6 +237,9 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flowp)
 		owned[flow->owner] = flow;
 		n_owned[flow->owner]++;
 	}
+	last_id = flow->id;
+	flow->next_by_id = by_id[flow->id % ID_BUCKETS];
+	by_id[flow->id % ID_BUCKETS] = flow;
 	n_flows++;
 	*flowp = flow;
 	return 0;
@@ -246,8 +256,13 @@ void xv_flow_set_actions(struct xv_flow *flow, struct xv_actions *actions)
 
 void xv_flow_del(struct xv_flow *flow)
 {
+	struct xv_flow **at = &by_id[flow->id % ID_BUCKETS];
+
 	xv_classifier_remove(xv_flow_classifier, &flow->rule);
 	xv_trails_cut(flow, true);
+	while (*at != flow)
+		at = &(*at)->next_by_id;
+	*at = flow->next_by_id;
 	if (flow->owner < XV_MAX_PORTS) {
 		if (flow->prev != NULL)
 			flow->prev->next = flow->next;
@@ -263,6 +278,15 @@ void xv_flow_del(struct xv_flow *flow)
 	flow->next = NULL;
 	*dying_end = flow;
 	dying_end = &flow->next;
+}
+
+struct xv_flow *xv_flow_by_id(uint64_t id)
+{
+	struct xv_flow *flow = by_id[id % ID_BUCKETS];
+
+	while (flow != NULL && flow->id != id)
+		flow = flow->next_by_id;
+	return flow;
 }
 
 struct xv_flow *xv_flow_peek(const struct xv_flow_key *key)

@@ -37,6 +37,7 @@ struct xv_trail_link;
 struct xv_flow {
 	_Atomic(const struct xv_actions *) actions; /* never NULL */
 	uint32_t slot;	  /* index of its counters, < XV_MAX_FLOWS */
+	uint64_t id;	  /* from 1, never used again */
 	uint16_t owner;	  /* port id that it goes with, or XV_FLOW_NO_OWNER */
 	bool dead;	  /* deleted: no new trail leads over it. Trail lock (fused.h) */
 	struct xv_trail_link *trails; /* fused flows that it is part of. Trail lock */
@@ -45,6 +46,7 @@ struct xv_flow {
 	uint64_t created_tick;
 	uint64_t died; /* number of the sweep after which it may go */
 	struct xv_flow *next, *prev; /* of the owner; when dead: of those waiting for the sweep */
+	struct xv_flow *next_by_id;
 	char origin[XV_FLOW_ORIGIN_LEN]; /* which rule made it, for people */
 	struct xv_cls_rule rule; /* last: the match lies behind it */
 };
@@ -53,11 +55,13 @@ struct xv_flow {
 struct xv_flow_count {
 	_Atomic uint64_t packets, bytes;
 	_Atomic uint64_t used;
+	_Atomic uint64_t fused; /* fused flows that it has now, with this flow on their trail */
 };
 
 struct xv_flow_stats {
 	uint64_t packets, bytes;
 	uint64_t used_ns_ago; /* UINT64_MAX = never used */
+	uint64_t created_ns_ago;
 };
 
 /* Time of last use: TSC cycles in steps small enough to order packets of a millisecond. */
@@ -82,6 +86,8 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flow);
 void xv_flow_set_actions(struct xv_flow *flow, struct xv_actions *actions);
 /* control. No packet uses it after the workers' present bursts; `flow` must not be used any more. */
 void xv_flow_del(struct xv_flow *flow);
+/* control. The flow with this number, or NULL: there is none any more. */
+struct xv_flow *xv_flow_by_id(uint64_t id);
 /* The flow that a packet with this key would meet, or NULL. Counts nothing. */
 struct xv_flow *xv_flow_peek(const struct xv_flow_key *key);
 void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct xv_flow_key *mask);

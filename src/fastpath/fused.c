@@ -384,11 +384,21 @@ static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
 	e->bytes = 0;
 }
 
+/* An entry more, or less, stands on these flows. */
+static void count_entry(struct xv_fused *fused, const struct xv_trail *trail, uint64_t n)
+{
+	unsigned int i;
+
+	for (i = 0; i < trail->n; i++)
+		count(&fused->counts[trail->flows[i]->slot].fused, n);
+}
+
 static void entry_free(struct xv_fused *fused, uint64_t *way)
 {
 	struct xv_fused_entry *e = entry_of(fused, *way);
 
 	credit(fused, e);
+	count_entry(fused, e->trail, (uint64_t)-1);
 	if (e->edit != 0)
 		fused->free_edits[fused->n_free_edits++] = e->edit - 1;
 	e->where = 0;
@@ -542,6 +552,7 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 	if (trail == NULL)
 		return NULL;
 	trail->entries++;
+	count_entry(fused, trail, 1);
 	i = fused->n_free > 0 ? fused->free_entries[--fused->n_free] : fused->entries_fresh++;
 	e = &fused->entries[i];
 	memcpy(e->value, value, sizeof(value));

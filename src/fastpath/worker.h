@@ -68,9 +68,12 @@ void xv_workers_forget_port(struct xv_port *port);
 /* control. Flood a frame into the port's network or wire as if the port had received it (RARP after migration). */
 void xv_worker_inject(struct xv_port *port, const uint8_t *frame, uint16_t len);
 
+struct xv_flow;
 struct xv_fused;
 /* control, to look at its statistics. */
 const struct xv_fused *xv_worker_fused(const struct xv_worker *worker);
+/* control. How many of its fused flows have this flow on their trail. */
+uint64_t xv_worker_fused_with(const struct xv_worker *worker, const struct xv_flow *flow);
 
 /* tests: one poll round of a manual worker on the caller's thread. Packets moved. */
 unsigned int xv_worker_run_once(struct xv_worker *worker);

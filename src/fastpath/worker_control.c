@@ -228,6 +228,11 @@ const struct xv_fused *xv_worker_fused(const struct xv_worker *worker)
 	return worker->fused;
 }
 
+uint64_t xv_worker_fused_with(const struct xv_worker *worker, const struct xv_flow *flow)
+{
+	return atomic_load_explicit(&worker->flow_counts[flow->slot].fused, memory_order_relaxed);
+}
+
 void xv_worker_get_stats(const struct xv_worker *w, struct xv_worker_stats *stats)
 {
 	*stats = (struct xv_worker_stats){

@@ -152,7 +152,7 @@ def test_flow_list(host):
     assert 'in_port(t0)' in allow['match'] and 'udp(dst=80)' in allow['match']
     assert deny['actions'] == 'drop(policy)' and deny['origin'] == 'web: rule 2' and deny['packets'] == 3
     line = next(l for l in host.ctl('flow', 'list', 'port=t0').splitlines() if 'forward' in l)
-    assert re.fullmatch(r'recirc_id\(0\),in_port\(t0\),.*, packets:7, bytes:420, used:\d+\.\d{3}s, '
+    assert re.fullmatch(r'id:\d+, recirc_id\(0\),in_port\(t0\),.*, packets:7, bytes:420, used:\d+\.\d{3}s, '
                         r'actions:forward, origin:web: http', line)
 
 
@@ -175,6 +175,27 @@ def test_flow_list_filters(host):
     assert len(host.flows(network='blue')) >= 3
     assert [f['actions'] for f in host.flows(port='t1')] == ['output(t1)']
     assert host.flows(port='lone') == []
+
+
+def test_flow_show(host):
+    host.fuse(udp(0, 1, 1000, 80))
+    host.send(0, *[udp(0, 1, 1000 + i, 80) for i in range(5)])
+    listed, = host.flows(port='t0')
+    shown = host.daemon.rpc('flow.show', id=listed['id'])
+    assert {k: shown[k] for k in listed if k != 'used_s'} == {k: listed[k] for k in listed if k != 'used_s'}
+    assert shown['fields']['in_port'] == 't0' and shown['fields']['udp'] == {'dst': '80'}
+    assert shown['fields']['ipv4']['dst'] == '10.0.0.2' and shown['fields']['ipv4']['proto'] == '17'
+    assert shown['packets'] == 7 and shown['fused'] == {'w0': 5} and 0 <= shown['used_s'] <= shown['created_s'] < 9
+    out = host.ctl('flow', 'show', listed['id'])
+    assert re.search(r'^  udp:\n    dst: 80$', out, re.M) and re.search(r'^fused:\n  w0: 5$', out, re.M)
+    # Its fused flows go with it, and nobody ever has its number again.
+    host.daemon.rpc('port.set', name='t0', network='red')
+    with pytest.raises(Error, match='there is no flow %d' % listed['id']):
+        host.daemon.rpc('flow.show', id=listed['id'])
+    host.daemon.rpc('port.set', name='t0', network='blue')
+    host.fuse(udp(0, 1, 1000, 80))
+    again, = host.flows(port='t0')
+    assert again['id'] > listed['id'] and host.daemon.rpc('flow.show', id=again['id'])['fused'] == {'w0': 1}
 
 
 def test_flow_list_in_a_row(host):
