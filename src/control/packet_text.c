@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fastpath/action_format.h"
+#include "fastpath/flow.h"
 #include "net/flow_format.h"
 
 const char *xv_packet_text_port(uint32_t port, void *arg)
@@ -26,4 +28,17 @@ void xv_packet_text(struct xv_host *host, uint32_t in_port, const uint8_t *bytes
 	/* All of the packet, nothing of where it is in the pipeline. */
 	memset((uint64_t *)(void *)&mask + XV_FLOW_STAGE_L2, 0xff, (XV_FLOW_FIXED_WORDS - XV_FLOW_STAGE_L2) * 8);
 	(void)xv_flow_format(buf, size, &key, &mask, xv_packet_text_port, host);
+}
+
+const char *xv_packet_text_flow(struct xv_host *host, const struct xv_flow *flow, char *buf, size_t size)
+{
+	char match[XV_FLOW_TEXT_SIZE], actions[4096];
+	struct xv_flow_key key, mask;
+
+	xv_flow_match(flow, &key, &mask);
+	(void)xv_flow_format(match, sizeof(match), &key, &mask, xv_packet_text_port, host);
+	(void)xv_actions_format(actions, sizeof(actions), atomic_load(&flow->actions), &key, xv_packet_text_port, host);
+	snprintf(buf, size, "id:%llu, %s, actions:%s%s%s", (unsigned long long)flow->id, match, actions,
+		 flow->origin[0] ? ", origin:" : "", flow->origin);
+	return buf;
 }

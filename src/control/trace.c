@@ -9,7 +9,6 @@
 #include <rte_ether.h>
 
 #include "control/packet_text.h"
-#include "fastpath/action_format.h"
 #include "fastpath/bridge.h"
 #include "fastpath/flow.h"
 #include "fastpath/policy.h"
@@ -157,18 +156,12 @@ static void say_decision(struct tale *t, const char *stage, const struct xv_deci
 
 static void say_flow(struct walk *k, const struct xv_flow *flow)
 {
-	char match[XV_FLOW_TEXT_SIZE], actions[4096];
-	struct xv_flow_key key, mask;
+	char text[XV_PACKET_TEXT_FLOW];
 
-	if (flow == NULL) {
+	if (flow == NULL)
 		say(k->tale, "flow", "none yet: the packet is decided by the configuration, and a flow made");
-		return;
-	}
-	xv_flow_match(flow, &key, &mask);
-	(void)xv_flow_format(match, sizeof(match), &key, &mask, xv_packet_text_port, k->tale->host);
-	(void)xv_actions_format(actions, sizeof(actions), atomic_load(&flow->actions), &key, xv_packet_text_port,
-				k->tale->host);
-	say(k->tale, "flow", "%s, actions:%s%s%s", match, actions, flow->origin[0] ? ", origin:" : "", flow->origin);
+	else
+		say(k->tale, "flow", "%s", xv_packet_text_flow(k->tale->host, flow, text, sizeof(text)));
 }
 
 /* Ingress policy of a port for what is flooded to it: bridge.c, let_in(). */

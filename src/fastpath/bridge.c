@@ -8,6 +8,7 @@
 #include <rte_ether.h>
 
 #include "fastpath/bridge.h"
+#include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
 #include "fastpath/worker_state.h"
@@ -164,6 +165,7 @@ static struct rte_mbuf *another(struct rte_mbuf *m, bool will_be_written)
 		copy->port = m->port;
 		copy->ol_flags |= m->ol_flags & XV_PACKET_OFFLOAD;
 		*xv_packet_offload(copy) = *xv_packet_offload(m);
+		xv_packet_inherit_trace(copy, m);
 	}
 	return copy;
 }
@@ -188,6 +190,9 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 	const struct xv_binding *held_binding = NULL;
 	bool held_tag = false;
 	unsigned int i;
+
+	if (unlikely(w->live != NULL))
+		xv_live_note(w, f->m, XV_LIVE_FLOOD, 0, f->vlan);
 
 	for (i = 0; members != NULL && i < members->n; i++) {
 		struct xv_port *out = members->ports[i];
@@ -268,6 +273,8 @@ static void forward(struct xv_worker *w, struct xv_port *in, const struct xv_net
 		xv_flow_burst(w, in, atomic_load_explicit(&in->binding, memory_order_acquire), pkts, n);
 		return;
 	}
+	if (unlikely(w->live != NULL))
+		xv_live_note(w, pkts[0], XV_LIVE_MAC, out->id, frames[0].vlan);
 	for (i = 0; i < n; i++)
 		if (unlikely(frames[i].tagged != want_tag))
 			break;
@@ -319,6 +326,8 @@ struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const
 		xv_packet_drop(w, m, XV_DROP_TUNNEL_HORIZON);
 		return NULL;
 	}
+	if (unlikely(w->live != NULL))
+		xv_live_note(w, m, XV_LIVE_MAC, out->id, frame.vlan);
 	if (!retag(m, &frame, want_tag)) {
 		xv_packet_drop(w, m, XV_DROP_MALFORMED);
 		return NULL;

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fastpath/worker_state.h"
+#include "fastpath/live_state.h"
 #include "net/bytes.h"
 #include "net/flow_key.h"
 #include "net/tunnel.h"
@@ -60,11 +60,16 @@ bool xv_encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t 
 	int rc;
 
 	packet.ip_id = (encap->kind & XV_ENCAP_DF) != 0 ? 0 : rte_cpu_to_be_16(w->ip_id++);
+	if (unlikely(w->live != NULL))
+		xv_live_look(w, *m);
 	if ((encap->kind & (XV_ENCAP_ECN | XV_ENCAP_DSCP | XV_ENCAP_TTL)) != 0)
 		inner_ip(*m, packet_type, &packet);
 	rc = xv_encap_push(encap, *m, &packet);
-	if (likely(rc == 0))
+	if (likely(rc == 0)) {
+		if (unlikely(w->live != NULL))
+			xv_live_note(w, *m, XV_LIVE_ENCAP, 0, encap->len);
 		return true;
+	}
 	if (rc == -ENOSPC) {
 		head = rte_pktmbuf_alloc(xv_packet_pool());
 		if (head != NULL) {
@@ -72,6 +77,8 @@ bool xv_encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t 
 			rc = xv_encap_push_head(encap, *m, head, &packet);
 			if (rc == 0) {
 				*m = head;
+				if (unlikely(w->live != NULL))
+					xv_live_note(w, head, XV_LIVE_ENCAP, 0, encap->len);
 				return true;
 			}
 			rte_pktmbuf_free(head);
@@ -113,6 +120,8 @@ void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, rte_
 			return;
 		}
 		count(&w->counters[in_port].copies, (uint64_t)(n - 1));
+		if (unlikely(w->live != NULL) && n > 1)
+			xv_live_note(w, w->segments[0], XV_LIVE_SEGMENTS, 0, (uint32_t)n);
 	}
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *segment = w->segments[i];

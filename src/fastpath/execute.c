@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
+#include "fastpath/live_state.h"
 #include "fastpath/meter.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
@@ -225,6 +226,8 @@ static void run_copy(struct walk *k, const uint64_t *program, uint32_t bytes)
 		return;
 	}
 	copy.recirculated = false;
+	if (unlikely(k->w->live != NULL))
+		xv_live_note(k->w, copy.m, XV_LIVE_COPY, 0, 0);
 	run(&copy, program, bytes);
 	if (copy.m != NULL)
 		walk_on(&copy);
@@ -497,6 +500,8 @@ static void run_flow(struct walk *k, struct xv_flow *flow)
 	count(&c->packets, 1);
 	count(&c->bytes, k->m->pkt_len);
 	atomic_store_explicit(&c->used, k->w->now >> XV_FLOW_TICK_SHIFT, memory_order_relaxed);
+	if (unlikely(k->w->live != NULL))
+		xv_live_note_data(k->w, k->m, XV_LIVE_FLOW, 0, &flow->id, sizeof(flow->id));
 	if (k->recording != NULL && k->recording->on) {
 		xv_flow_match(flow, NULL, &mask);
 		record_step(k, flow, actions, &mask);
@@ -517,6 +522,8 @@ static void resolve(struct walk *k)
 		drop(k, XV_DROP_NO_FLOW);
 		return;
 	}
+	if (unlikely(k->w->live != NULL))
+		xv_live_decided(k->w, k->m, &decision);
 	if (xv_flow_request(&k->key, &mask, &decision, k->m->pkt_len))
 		k->w->flows_wanted = true;
 	a->type = (uint16_t)decision.type;
@@ -551,6 +558,8 @@ void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_bi
 	struct walk k = {.w = w, .in = in, .binding = binding, .m = m, .passes = &passes};
 
 	k.key.in_port = in->id;
+	if (unlikely(w->live != NULL))
+		xv_live_note(w, m, XV_LIVE_LONG_WAY, 0, 0);
 	if (!extract(&k)) {
 		xv_packet_drop(w, m, rte_pktmbuf_data_len(m) < 14 ? XV_DROP_RUNT : XV_DROP_MALFORMED);
 		return;

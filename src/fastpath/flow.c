@@ -195,6 +195,22 @@ static struct xv_flow *flow_of(struct xv_cls_rule *rule)
 	return (struct xv_flow *)(void *)((uint8_t *)rule - offsetof(struct xv_flow, rule));
 }
 
+static void by_id_add(struct xv_flow *flow)
+{
+	flow->back_by_id = &by_id[flow->id % ID_BUCKETS];
+	flow->next_by_id = *flow->back_by_id;
+	if (flow->next_by_id != NULL)
+		flow->next_by_id->back_by_id = &flow->next_by_id;
+	*flow->back_by_id = flow;
+}
+
+static void by_id_del(struct xv_flow *flow)
+{
+	*flow->back_by_id = flow->next_by_id;
+	if (flow->next_by_id != NULL)
+		flow->next_by_id->back_by_id = flow->back_by_id;
+}
+
 int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flowp)
 {
 	const uint64_t *key = (const uint64_t *)(const void *)spec->key;
@@ -238,8 +254,7 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flowp)
 		n_owned[flow->owner]++;
 	}
 	last_id = flow->id;
-	flow->next_by_id = by_id[flow->id % ID_BUCKETS];
-	by_id[flow->id % ID_BUCKETS] = flow;
+	by_id_add(flow);
 	n_flows++;
 	*flowp = flow;
 	return 0;
@@ -256,13 +271,9 @@ void xv_flow_set_actions(struct xv_flow *flow, struct xv_actions *actions)
 
 void xv_flow_del(struct xv_flow *flow)
 {
-	struct xv_flow **at = &by_id[flow->id % ID_BUCKETS];
-
 	xv_classifier_remove(xv_flow_classifier, &flow->rule);
 	xv_trails_cut(flow, true);
-	while (*at != flow)
-		at = &(*at)->next_by_id;
-	*at = flow->next_by_id;
+	by_id_del(flow);
 	if (flow->owner < XV_MAX_PORTS) {
 		if (flow->prev != NULL)
 			flow->prev->next = flow->next;

@@ -46,7 +46,7 @@ struct xv_flow {
 	uint64_t created_tick;
 	uint64_t died; /* number of the sweep after which it may go */
 	struct xv_flow *next, *prev; /* of the owner; when dead: of those waiting for the sweep */
-	struct xv_flow *next_by_id;
+	struct xv_flow *next_by_id, **back_by_id;
 	char origin[XV_FLOW_ORIGIN_LEN]; /* which rule made it, for people */
 	struct xv_cls_rule rule; /* last: the match lies behind it */
 };
@@ -139,6 +139,8 @@ struct xv_decision {
 	uint32_t version; /* of the owner's binding, by which it was made */
 	const char *policy, *rule; /* for people: what decided; "" if nothing in particular */
 };
+/* What decided, for people: "web: http". The length. */
+unsigned int xv_decision_origin(const struct xv_decision *decision, char origin[XV_FLOW_ORIGIN_LEN]);
 /*
  * worker. Ask for a flow that matches key under mask, does what was decided, and has seen one packet. When the queue is full
  * nothing happens: the next packet asks again. True if it was asked for.

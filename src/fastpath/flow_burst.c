@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
+#include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/worker_state.h"
 #include "net/flow_key.h"
@@ -56,6 +57,12 @@ static inline uint32_t changes_of(const struct xv_binding *binding)
 	return binding->network != NULL ? xv_mac_table_changes(binding->network->macs) : 0;
 }
 
+/* Whether an entry that was found holds, as far as the network's addresses go. */
+static inline bool holds(const struct xv_fused_entry *e, uint32_t changes)
+{
+	return (e->flags & XV_FUSED_CHANGES) == 0 || e->changes == changes;
+}
+
 void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
 		   uint16_t n)
 {
@@ -75,6 +82,9 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 			places[i].where = 0;
 		}
 	}
+	/* Who is followed comes alone. */
+	if (unlikely(w->live != NULL) && entries[0] != NULL && holds(entries[0], changes))
+		xv_live_fused(w, pkts[0], entries[0]);
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		struct xv_fused_entry *e;
@@ -88,7 +98,7 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		/* It may be of the same flow as one that has just gone the long way. */
 		if (unlikely(e == NULL && inserted != xv_fused_inserted(w->fused)))
 			xv_fused_lookup_burst(w->fused, in->id, &pkts[i], 1, &e, &places[i]);
-		if (unlikely(e == NULL || ((e->flags & XV_FUSED_CHANGES) != 0 && e->changes != changes))) {
+		if (unlikely(e == NULL || !holds(e, changes))) {
 			run_send(w, &run);
 			xv_flow_execute(w, in, binding, m, &places[i]);
 			changes = changes_of(binding);

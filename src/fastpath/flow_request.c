@@ -25,11 +25,19 @@ static unsigned int append(char *to, unsigned int len, const char *text)
 	return len;
 }
 
+unsigned int xv_decision_origin(const struct xv_decision *decision, char origin[XV_FLOW_ORIGIN_LEN])
+{
+	unsigned int len = append(origin, 0, decision->policy);
+
+	if (decision->rule[0] != '\0')
+		len = append(origin, len, ": ");
+	return append(origin, len, decision->rule);
+}
+
 bool xv_flow_request(const struct xv_flow_key *key, const struct xv_flow_key *mask, const struct xv_decision *decision,
 		     uint64_t bytes)
 {
 	struct xv_flow_request *r;
-	unsigned int len;
 	void *slot;
 
 	if (rte_ring_mc_dequeue(xv_flow_requests.free, &slot) != 0)
@@ -42,10 +50,7 @@ bool xv_flow_request(const struct xv_flow_key *key, const struct xv_flow_key *ma
 	r->owner = decision->owner;
 	r->version = decision->version;
 	r->bytes = bytes;
-	len = append(r->origin, 0, decision->policy);
-	if (decision->rule[0] != '\0')
-		len = append(r->origin, len, ": ");
-	(void)append(r->origin, len, decision->rule);
+	(void)xv_decision_origin(decision, r->origin);
 	(void)rte_ring_mp_enqueue(xv_flow_requests.wanted, r);
 	return true;
 }

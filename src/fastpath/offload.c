@@ -67,6 +67,7 @@ static int finish_csum(struct rte_mbuf *m, struct rte_mempool *pool, struct rte_
 		to = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
 		if (!to)
 			return -ENOBUFS;
+		xv_packet_inherit_trace(to, m);
 	}
 	/* The field holds the pseudo-header's sum, put there by the sender. */
 	sum = xv_csum_finish(xv_csum_sum_mbuf(to, req.csum_start, to->pkt_len - req.csum_start));

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "fastpath/drop_watch.h"
-#include "fastpath/worker_state.h"
+#include "fastpath/live_state.h"
 
 #define DIRECT_MIN 16 /* packets worth a call of their own; fewer wait for company until the round ends */
 #define KEEP_MS 1000 /* a receiver that takes nothing for so long loses what waits for it */
@@ -14,6 +14,8 @@ void xv_packet_drop(struct xv_worker *w, struct rte_mbuf *m, enum xv_drop reason
 	count(&w->counters[m->port].drops[reason], 1);
 	if (unlikely((atomic_load_explicit(&xv_drop_watched, memory_order_relaxed) >> reason & 1) != 0))
 		xv_drop_note(w, m, reason);
+	if (unlikely((m->ol_flags & XV_PACKET_TRACED) != 0))
+		xv_live_note(w, m, XV_LIVE_DROP, 0, reason);
 	rte_pktmbuf_free(m);
 }
 
@@ -63,7 +65,7 @@ static void drop_all(struct xv_worker *w, struct xv_output *out, enum xv_drop re
 static uint16_t send_burst(struct xv_worker *w, struct xv_output *out, enum xv_drop *why)
 {
 	uint16_t in_ports[XV_BURST], n = RTE_MIN(out->n, (uint16_t)XV_BURST), sent, i, first;
-	uint32_t lens[XV_BURST];
+	uint32_t lens[XV_BURST], followed[XV_BURST];
 	uint8_t segs[XV_BURST];
 	uint64_t bytes = 0;
 
@@ -72,7 +74,11 @@ static uint16_t send_burst(struct xv_worker *w, struct xv_output *out, enum xv_d
 		lens[i] = out->pkts[i]->pkt_len;
 		segs[i] = (uint8_t)out->pkts[i]->nb_segs;
 	}
+	if (unlikely(w->live != NULL))
+		xv_live_before_send(out->pkts, n, followed);
 	sent = out->port->ops->tx(out->port, out->queue, out->pkts, n, why);
+	if (unlikely(w->live != NULL))
+		xv_live_sent(w, out, followed, sent);
 	for (i = 0; i < sent; i = first) {
 		/* Runs of the same input port are the rule. */
 		for (first = i; first < sent && in_ports[first] == in_ports[i]; first++) {
@@ -172,6 +178,7 @@ void xv_output_send(struct xv_worker *w, struct xv_output *out, struct rte_mbuf 
 
 void xv_output_put(struct xv_worker *w, struct xv_output *out, struct rte_mbuf **pkts, uint16_t n)
 {
+	bool followed = unlikely(w->live != NULL) && xv_live_output(w, out, pkts, n);
 	uint16_t i;
 
 	if (!out->listed) {
@@ -198,6 +205,10 @@ void xv_output_put(struct xv_worker *w, struct xv_output *out, struct rte_mbuf *
 		out->pkts[out->n++] = pkts[i];
 		if (out->n - out->counted >= XV_BURST)
 			(void)xv_output_flush(w, out);
+	}
+	if (unlikely(followed)) {
+		(void)xv_output_flush(w, out);
+		xv_live_waits(w, out);
 	}
 }
 

@@ -9,6 +9,7 @@
  *                 -> output: MTU, limit, offload; to a tunnel: vtep.c: outer headers on, output of the uplink
  *     output.c    collect per output queue, send, count
  */
+#include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/rate_limit.h"
 #include "fastpath/vtep.h"
@@ -86,6 +87,8 @@ static void output_finished(struct xv_worker *w, struct xv_port *out, uint16_t q
 		return;
 	}
 	count(&w->counters[in_port].copies, (uint64_t)(n - 1));
+	if (unlikely(w->live != NULL) && n > 1)
+		xv_live_note(w, w->segments[0], XV_LIVE_SEGMENTS, 0, (uint32_t)n);
 	for (i = 0; i < n; i++)
 		w->segments[i]->port = in_port;
 	for (i = 0; i < n; i += XV_BURST)
@@ -160,6 +163,8 @@ static void wire_burst(struct xv_worker *w, uint16_t queue, const struct xv_bind
 	const struct xv_binding *back = atomic_load_explicit(&out->binding, memory_order_acquire);
 	uint16_t i;
 
+	if (unlikely(w->live != NULL))
+		xv_live_note(w, pkts[0], XV_LIVE_WIRE, out->id, 0);
 	if (likely(back != NULL)) {
 		xv_pipeline_output(w, out, back, queue, pkts, n);
 		return;
@@ -168,8 +173,8 @@ static void wire_burst(struct xv_worker *w, uint16_t queue, const struct xv_bind
 		xv_packet_drop(w, pkts[i], XV_DROP_TX_DOWN);
 }
 
-void xv_pipeline_burst(struct xv_worker *w, struct xv_port *in, uint16_t queue,
-		       const struct xv_binding *binding, struct rte_mbuf **pkts, uint16_t n)
+void xv_pipeline_walk(struct xv_worker *w, struct xv_port *in, uint16_t queue,
+		      const struct xv_binding *binding, struct rte_mbuf **pkts, uint16_t n)
 {
 	uint16_t i;
 
@@ -198,4 +203,13 @@ void xv_pipeline_burst(struct xv_worker *w, struct xv_port *in, uint16_t queue,
 		xv_vtep_burst(w, in, binding, pkts, n);
 		break;
 	}
+}
+
+void xv_pipeline_burst(struct xv_worker *w, struct xv_port *in, uint16_t queue,
+		       const struct xv_binding *binding, struct rte_mbuf **pkts, uint16_t n)
+{
+	if (unlikely(w->live != NULL))
+		xv_live_burst(w, in, queue, binding, pkts, n);
+	else
+		xv_pipeline_walk(w, in, queue, binding, pkts, n);
 }

@@ -9,8 +9,8 @@
 #include <rte_ip.h>
 
 #include "base/clock.h"
+#include "fastpath/live_state.h"
 #include "fastpath/underlay_state.h"
-#include "fastpath/worker_state.h"
 #include "net/bytes.h"
 #include "net/parse.h"
 
@@ -76,6 +76,8 @@ static void punt(struct xv_worker *w, struct rte_mbuf *m)
 {
 	uint16_t in_port = m->port;
 
+	if (unlikely(w->live != NULL))
+		xv_live_note(w, m, XV_LIVE_PUNT, 0, 0);
 	if (xv_underlay_ring == NULL || rte_ring_mp_enqueue(xv_underlay_ring, m) != 0) {
 		xv_packet_drop(w, m, XV_DROP_TUNNEL_BUSY);
 		return;
@@ -311,6 +313,8 @@ static void wait(struct xv_worker *w, struct xv_port *out, struct rte_mbuf *m)
 		return;
 	}
 	count(&w->counters[m->port].held, 1);
+	if (unlikely(w->live != NULL))
+		xv_live_note(w, m, XV_LIVE_NEXT_HOP, out->id, 0);
 	w->waiting[w->n_waiting++] = (struct xv_waiting){.m = m, .port = out, .port_id = out->id, .since = w->now};
 }
 

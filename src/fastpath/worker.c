@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
+#include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/rate_limit.h"
 #include "fastpath/vtep.h"
@@ -182,6 +183,7 @@ static unsigned int poll_round(struct xv_worker *w)
 		w->next_s = w->now + xv_clock.hz / 4;
 	}
 	w->earliest = UINT64_MAX;
+	w->live = atomic_load_explicit(&xv_live_trace, memory_order_acquire);
 	for (i = 0; i < list->n; i++)
 		moved += poll_queue(w, &list->queues[i]);
 	moved += poll_injected(w);

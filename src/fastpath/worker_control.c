@@ -20,6 +20,7 @@
 #include "fastpath/drop_watch.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
+#include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/vtep.h"
 #include "fastpath/worker_state.h"
@@ -82,6 +83,7 @@ static void worker_free(struct xv_worker *w)
 	xv_lazy_free(w->counters, XV_MAX_PORTS * sizeof(*w->counters));
 	xv_lazy_free(w->outputs, XV_MAX_PORTS * sizeof(*w->outputs));
 	xv_lazy_free(w->drop_ring, sizeof(*w->drop_ring));
+	xv_lazy_free(w->live_ring, sizeof(*w->live_ring));
 	if (w->epoll_fd >= 0)
 		close(w->epoll_fd);
 	if (w->wake_fd >= 0)
@@ -129,6 +131,7 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 	w->counters = xv_lazy_alloc(XV_MAX_PORTS * sizeof(*w->counters), false);
 	w->outputs = xv_lazy_alloc(XV_MAX_PORTS * sizeof(*w->outputs), false);
 	w->drop_ring = xv_lazy_alloc(sizeof(*w->drop_ring), false);
+	w->live_ring = xv_lazy_alloc(sizeof(*w->live_ring), false);
 	if (flow_counts[id] == NULL)
 		flow_counts[id] = xv_lazy_alloc(XV_MAX_FLOWS * sizeof(*flow_counts[id]), false);
 	w->flow_counts = flow_counts[id];
@@ -139,7 +142,7 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 						   RTE_CACHE_LINE_SIZE));
 	atomic_init(&w->list, calloc(1, sizeof(struct xv_poll_list)));
 	if (w->epoll_fd < 0 || w->wake_fd < 0 || w->counters == NULL || w->outputs == NULL || w->flow_counts == NULL ||
-	    w->drop_ring == NULL ||
+	    w->drop_ring == NULL || w->live_ring == NULL ||
 	    xv_fused_create(xv_fused_entries, w->flow_counts, &w->fused) != 0 ||
 	    xv_cls_reader_create(xv_flow_classifier, &w->flow_reader) != 0 ||
 	    w->injected == NULL || atomic_load(&w->list) == NULL ||
@@ -256,6 +259,26 @@ uint64_t xv_drop_watch_take(void (*fn)(const struct xv_drop_record *record, void
 		if (workers[i] != NULL)
 			missed += xv_drop_ring_take(workers[i]->drop_ring, &workers[i]->drops_missed, fn, arg);
 	return missed;
+}
+
+unsigned int xv_live_trace_take(unsigned int max, void (*fn)(const struct xv_live_record *record, void *arg), void *arg,
+				uint64_t *missed)
+{
+	unsigned int i, n = 0;
+
+	*missed = 0;
+	for (i = 0; i < XV_MAX_WORKERS; i++) {
+		struct xv_worker *w = workers[i];
+		uint64_t total;
+
+		if (w == NULL)
+			continue;
+		total = atomic_load_explicit(&w->live_ring->missed, memory_order_relaxed);
+		*missed += total - w->live_missed;
+		w->live_missed = total;
+		n += xv_live_ring_take(w->live_ring, max - n, fn, arg);
+	}
+	return n;
 }
 
 static bool list_has(const struct xv_queue_ref *refs, unsigned int n, const struct xv_poll_queue *q)

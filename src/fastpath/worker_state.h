@@ -92,12 +92,15 @@ struct xv_drop_ring;
 struct xv_flow_count;
 struct xv_fused;
 struct xv_fused_place;
+struct xv_live_ring;
+struct xv_live_trace;
 
 struct xv_worker {
 	_Atomic(struct xv_poll_list *) list;
 	uint64_t now;	  /* cycles at the start of this round */
 	uint32_t now_s;	  /* coarse seconds, for the MAC tables */
 	uint64_t next_s;  /* cycles at which now_s is looked up again */
+	const struct xv_live_trace *live; /* the live trace that is on in this round, or NULL */
 	unsigned int n_outputs;
 	struct xv_output *outputs_listed[XV_MAX_PORTS]; /* outputs with packets; more queues than this: flushed at once */
 	struct xv_counters *counters;		/* [XV_MAX_PORTS], touched lazily */
@@ -106,6 +109,8 @@ struct xv_worker {
 	struct rte_ring *injected;		/* control -> worker: frames as if received */
 	struct xv_drop_ring *drop_ring;		/* worker -> control: dropped packets, while somebody watches */
 	uint64_t drops_missed;			/* control thread: of those, reported already */
+	struct xv_live_ring *live_ring;		/* worker -> control: packets that are followed */
+	uint64_t live_missed;			/* control thread: of those, reported already */
 	struct xv_cls_reader *flow_reader;
 	struct xv_flow_count *flow_counts;	/* by slot of the flow; outlives the worker */
 	struct xv_fused *fused;
@@ -165,6 +170,9 @@ void xv_worker_loop(struct xv_worker *w);
 /* pipeline.c: what happens to a burst that was received on a queue of `in`. */
 void xv_pipeline_burst(struct xv_worker *w, struct xv_port *in, uint16_t queue,
 		       const struct xv_binding *binding, struct rte_mbuf **pkts, uint16_t n);
+/* The same, for packets that a live trace has looked at. */
+void xv_pipeline_walk(struct xv_worker *w, struct xv_port *in, uint16_t queue,
+		      const struct xv_binding *binding, struct rte_mbuf **pkts, uint16_t n);
 /*
  * pipeline.c: n packets (n <= XV_BURST) to one output port: MTU, rate limit, offloads, queue. queue: a number (taken modulo the
  * port's queues), or XV_QUEUE_BY_FLOW. binding is that of `out`. Takes the packets.

@@ -6,12 +6,19 @@
 #include <rte_errno.h>
 #include <rte_mbuf_dyn.h>
 
-int xv_packet_init(void)
+static int reserve(const struct rte_mbuf_dynflag *flag, int wanted)
 {
-	static const struct rte_mbuf_dynflag flag = {.name = "xv_packet_offload"};
-	int bit = rte_mbuf_dynflag_register_bitnum(&flag, XV_PACKET_OFFLOAD_BIT);
+	int bit = rte_mbuf_dynflag_register_bitnum(flag, (unsigned int)wanted);
 
 	if (bit < 0)
 		return -rte_errno;
-	return bit == XV_PACKET_OFFLOAD_BIT ? 0 : -EBUSY;
+	return bit == wanted ? 0 : -EBUSY;
+}
+
+int xv_packet_init(void)
+{
+	static const struct rte_mbuf_dynflag offload = {.name = "xv_packet_offload"}, traced = {.name = "xv_packet_traced"};
+	int rc = reserve(&offload, XV_PACKET_OFFLOAD_BIT);
+
+	return rc != 0 ? rc : reserve(&traced, XV_PACKET_TRACED_BIT);
 }

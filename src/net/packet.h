@@ -7,6 +7,9 @@
  * validated by the input: offsets lie inside the packet. It is passed from guest to guest unchanged
  * and finished in software (fastpath/offload.c) only when the output cannot take it. A packet without
  * a request has XV_PACKET_OFFLOAD clear in ol_flags and its private area is never touched.
+ *
+ * A packet that an operator follows (fastpath/live_trace.h) has XV_PACKET_TRACED set and its number behind the request; copies and
+ * segments inherit both.
  */
 #pragma once
 
@@ -17,6 +20,9 @@
 /* Bit in rte_mbuf.ol_flags: the private area holds an offload request. Reserved by xv_packet_init(). */
 #define XV_PACKET_OFFLOAD_BIT 24
 #define XV_PACKET_OFFLOAD (UINT64_C(1) << XV_PACKET_OFFLOAD_BIT)
+/* The same: it holds a number that the packet is followed by. */
+#define XV_PACKET_TRACED_BIT 25
+#define XV_PACKET_TRACED (UINT64_C(1) << XV_PACKET_TRACED_BIT)
 
 #define XV_BURST 64 /* packets handled at once, at most */
 #define XV_PACKET_PRIV_SIZE 64
@@ -54,6 +60,20 @@ static inline struct xv_offload *xv_packet_offload(struct rte_mbuf *m)
 	return rte_mbuf_to_priv(m);
 }
 
+static inline uint32_t *xv_packet_trace(struct rte_mbuf *m)
+{
+	return (uint32_t *)(void *)(xv_packet_offload(m) + 1);
+}
+
+/* `to` is made of `from`'s packet. */
+static inline void xv_packet_inherit_trace(struct rte_mbuf *to, struct rte_mbuf *from)
+{
+	if (__builtin_expect((from->ol_flags & XV_PACKET_TRACED) != 0, 0)) {
+		to->ol_flags |= XV_PACKET_TRACED;
+		*xv_packet_trace(to) = *xv_packet_trace(from);
+	}
+}
+
 /* What an output must be able to do to take this request as it is. */
 static inline uint32_t xv_offload_caps(const struct xv_offload *req)
 {
@@ -77,5 +97,5 @@ static inline uint32_t xv_offload_caps(const struct xv_offload *req)
 	return req->gso_type & XV_GSO_ECN ? caps | XV_CAP_ECN : caps;
 }
 
-/* Reserve the flag bit with DPDK, once, after EAL is up. 0 or -errno. */
+/* Reserve the flag bits with DPDK, once, after EAL is up. 0 or -errno. */
 int xv_packet_init(void);

@@ -35,7 +35,7 @@ void xv_cursor_read(struct xv_cursor *c, uint8_t *to, uint32_t len)
 	}
 }
 
-int xv_pieces_alloc(const struct rte_mbuf *m, struct rte_mempool *pool, struct rte_mbuf **out, unsigned int n)
+int xv_pieces_alloc(struct rte_mbuf *m, struct rte_mempool *pool, struct rte_mbuf **out, unsigned int n)
 {
 	const uint64_t not_inherited = XV_PACKET_OFFLOAD | RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
 	struct rte_mbuf *s;
@@ -52,6 +52,7 @@ int xv_pieces_alloc(const struct rte_mbuf *m, struct rte_mempool *pool, struct r
 		s->vlan_tci_outer = m->vlan_tci_outer;
 		s->hash = m->hash;
 		rte_mbuf_dynfield_copy(s, m);
+		xv_packet_inherit_trace(s, m);
 	}
 	return 0;
 }

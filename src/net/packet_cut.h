@@ -22,7 +22,7 @@ struct xv_cursor xv_cursor_at(const struct rte_mbuf *m, uint32_t offset);
 void xv_cursor_read(struct xv_cursor *c, uint8_t *to, uint32_t len);
 
 /* n fresh mbufs that carry m's metadata, but for its request. 0 or -ENOBUFS. */
-int xv_pieces_alloc(const struct rte_mbuf *m, struct rte_mempool *pool, struct rte_mbuf **out, unsigned int n);
+int xv_pieces_alloc(struct rte_mbuf *m, struct rte_mempool *pool, struct rte_mbuf **out, unsigned int n);
 /* Write header_len bytes of headers (they fit into one mbuf) and len bytes of payload from c on into the fresh mbuf
  * piece, which becomes a chain where needed. 0 or -ENOBUFS: what is in it then is freed with it. */
 int xv_piece_fill(struct rte_mbuf *piece, struct rte_mempool *pool, const uint8_t *headers, uint32_t header_len,

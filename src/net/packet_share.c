@@ -10,6 +10,7 @@ static void copy_request(struct rte_mbuf *to, struct rte_mbuf *from)
 {
 	if (from->ol_flags & XV_PACKET_OFFLOAD)
 		*xv_packet_offload(to) = *xv_packet_offload(from);
+	xv_packet_inherit_trace(to, from);
 }
 
 static void copy_metadata(struct rte_mbuf *to, struct rte_mbuf *from)

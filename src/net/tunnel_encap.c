@@ -535,6 +535,7 @@ int xv_encap_push_head(const struct xv_encap *e, struct rte_mbuf *m, struct rte_
 	head->vlan_tci_outer = m->vlan_tci_outer;
 	head->hash = m->hash;
 	rte_mbuf_dynfield_copy(head, m);
+	xv_packet_inherit_trace(head, m);
 	if (m->ol_flags & XV_PACKET_OFFLOAD)
 		move_request(m, head, e);
 	return 0;

@@ -13,6 +13,7 @@
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
 #include "fastpath/ledger.h"
+#include "fastpath/live_trace.h"
 #include "fastpath/worker.h"
 #include "flow_reference.h"
 #include "flow_traffic.h"
@@ -37,7 +38,14 @@ struct world {
 	struct xv_ledger base[INPUTS];
 	struct flow_world_stats *stats;
 	struct ref_packet packet;
+	uint64_t drops; /* of the reference, until the last burst */
 	char failure[512];
+};
+
+/* What a live trace has told. */
+struct live {
+	uint64_t packets, sent, drops;
+	bool missed;
 };
 
 static struct xv_port *ports[PORTS];
@@ -796,6 +804,43 @@ static bool check_ledgers(void)
 	return true;
 }
 
+/* ---- A live trace tells how each packet ends ---- */
+
+static void followed(const struct xv_live_record *record, void *arg)
+{
+	const struct xv_live_step *step = (const struct xv_live_step *)(const void *)record->steps;
+	const uint8_t *end = (const uint8_t *)record->steps + record->steps_bytes;
+	struct live *live = arg;
+
+	live->packets += !record->late;
+	live->missed |= record->steps_missed > 0;
+	for (; (const uint8_t *)step < end; step = xv_live_step_next(step)) {
+		live->sent += step->stage == XV_LIVE_SENT;
+		live->drops += step->stage == XV_LIVE_DROP;
+	}
+}
+
+static bool check_live(void)
+{
+	struct live live = {0};
+	uint64_t drops = 0, missed;
+	unsigned int i;
+
+	if (!world.config->live)
+		return true;
+	(void)xv_live_trace_take(UINT32_MAX, followed, &live, &missed);
+	for (i = 0; i < INPUTS * XV_DROP_MAX; i++)
+		drops += world.ref.drops[i / XV_DROP_MAX][i % XV_DROP_MAX];
+	world.stats->followed += live.packets;
+	if (missed == 0 && !live.missed && (live.sent != world.ref.n_outputs || live.drops != drops - world.drops)) {
+		fprintf(stderr, "%llu sent, %llu dropped; expected %u, %llu\n", (unsigned long long)live.sent,
+			(unsigned long long)live.drops, world.ref.n_outputs, (unsigned long long)(drops - world.drops));
+		return fail("the live trace does not tell what became of a packet");
+	}
+	world.drops = drops;
+	return true;
+}
+
 static bool burst(void)
 {
 	unsigned int i, n[INPUTS], p, conn = 0;
@@ -822,7 +867,7 @@ static bool burst(void)
 			(void)check_ledgers(); /* may say why */
 			return false;
 		}
-	return check_ledgers();
+	return check_ledgers() && check_live();
 }
 
 static bool run_world(void)
@@ -849,7 +894,9 @@ bool flow_world_run(const struct flow_world_config *config, struct flow_world_st
 	unsigned int i, buffers = rte_mempool_avail_count(xv_packet_pool());
 	struct xv_queue_ref refs[INPUTS];
 	uint8_t *bytes = world.ref.bytes;
+	const struct xv_live_config all = {.port = XV_LIVE_ANY_PORT, .bytes = 64, .rate = 1000000000};
 	struct xv_fused_stats fused;
+	uint32_t base;
 	bool good;
 
 	memset(&world, 0, sizeof(world));
@@ -878,7 +925,11 @@ bool flow_world_run(const struct flow_world_config *config, struct flow_world_st
 	for (i = 0; i < INPUTS; i++)
 		xv_ledger_read(ports[i], &world.base[i]);
 
+	if (config->live && xv_live_trace_start(&all, &base) != 0)
+		return fail("no live trace");
 	good = run_world();
+	if (config->live)
+		xv_live_trace_stop();
 
 	for (i = 0; i < config->workers; i++) {
 		xv_fused_get_stats(xv_worker_fused(world.workers[i]), &fused);

@@ -15,10 +15,11 @@ struct flow_world_config {
 	unsigned int workers;	/* 1 or 2 */
 	unsigned int entries;	/* of the cache of fused flows: a power of two, at least 64 */
 	bool fusing, avx512;
+	bool live; /* a live trace follows all packets, and misses nothing */
 };
 
 struct flow_world_stats {
-	uint64_t packets, hits, inserted, evicted, outputs, drops, flows, changes, refused;
+	uint64_t packets, hits, inserted, evicted, outputs, drops, flows, changes, refused, followed;
 };
 
 /* Once: EAL, ports. 0 or -errno. */

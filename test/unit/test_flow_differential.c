@@ -94,6 +94,17 @@ static void with_two_workers(void **state)
 	assert_true(stats.hits > stats.packets / 10);
 }
 
+/* Who is followed goes the same way, and it is told how that ends. */
+static void followed(void **state)
+{
+	struct flow_world_stats stats;
+
+	(void)state;
+	worlds(&(struct flow_world_config){.workers = 1, .entries = 4096, .fusing = true, .live = true}, &stats);
+	assert_true(stats.hits > stats.packets / 10);
+	assert_true(stats.followed > stats.packets / 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -102,6 +113,7 @@ int main(void)
 		cmocka_unit_test(fused_with_avx512),
 		cmocka_unit_test(with_a_small_cache),
 		cmocka_unit_test(with_two_workers),
+		cmocka_unit_test(followed),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -23,6 +23,7 @@
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
 #include "fastpath/ledger.h"
+#include "fastpath/live_trace.h"
 #include "fastpath/worker.h"
 #include "port/eal.h"
 #include "table/rcu.h"
@@ -220,13 +221,40 @@ static void wait_for_sweep(void)
 	assert_true(xv_flows_swept() >= sweep);
 }
 
+/* Each record tells how its packet ends. */
+static void is_whole(const struct xv_live_record *record, void *arg)
+{
+	const struct xv_live_step *step = (const struct xv_live_step *)(const void *)record->steps;
+	const uint8_t *end = (const uint8_t *)record->steps + record->steps_bytes;
+	unsigned int *followed = arg, ends = 0;
+
+	for (; (const uint8_t *)step < end; step = xv_live_step_next(step))
+		ends += step->stage == XV_LIVE_SENT || step->stage == XV_LIVE_DROP || step->stage == XV_LIVE_WAITS;
+	assert_true(ends > 0);
+	++*followed;
+}
+
+/* A live trace begins, goes on or ends. */
+static void follow(unsigned int *followed)
+{
+	const struct xv_live_config config = {.port = unit_random(&rnd, 2) ? XV_LIVE_ANY_PORT : 0, .bytes = 64, .rate = 1000000};
+	uint64_t missed;
+	uint32_t base;
+
+	if (xv_live_trace_start(&config, &base) == 0)
+		return;
+	(void)xv_live_trace_take(UINT32_MAX, is_whole, followed, &missed);
+	if (unit_random(&rnd, 4) == 0)
+		xv_live_trace_stop();
+}
+
 static void workers_and_control(void **state)
 {
 	struct xv_flow *first[GROUPS][2] = {{NULL}}, *second[GROUPS] = {NULL};
 	uint64_t seen[GROUPS][2] = {{0}}, made = 0, counted = 0, taken = 0, wrong = 0, forwarded = 0;
 	struct xv_fused_stats fused = {0};
 	struct xv_flow_stats stats;
-	unsigned int i, g, t, d;
+	unsigned int i, g, t, d, followed = 0;
 
 	(void)state;
 	for (g = 0; g < GROUPS; g++) {
@@ -256,7 +284,7 @@ static void workers_and_control(void **state)
 	for (i = 0; i < STEPS; i++) {
 		g = unit_random(&rnd, GROUPS);
 		t = g % 2 == 0 ? 0 : unit_random(&rnd, 2);
-		switch (unit_random(&rnd, 8)) {
+		switch (unit_random(&rnd, 9)) {
 		case 0:
 			xv_flow_set_actions(first[g][t], new_actions(0));
 			break;
@@ -285,6 +313,9 @@ static void workers_and_control(void **state)
 			if (unit_random(&rnd, 50) == 0)
 				xv_flows_set_fusing(unit_random(&rnd, 3) != 0);
 			break;
+		case 7:
+			follow(&followed);
+			break;
 		default:
 			pause_us(unit_random(&rnd, 500));
 		}
@@ -293,6 +324,7 @@ static void workers_and_control(void **state)
 		pause_us(100);
 	}
 	xv_flows_set_fusing(true);
+	xv_live_trace_stop();
 	pause_us(5000);
 	atomic_store(&stop, true);
 	xv_workers_barrier();
@@ -325,8 +357,9 @@ static void workers_and_control(void **state)
 		fused.hits += of_worker.hits;
 		fused.inserted += of_worker.inserted;
 	}
-	print_message("%llu packets, %llu hits, %llu entries made\n", (unsigned long long)made,
-		      (unsigned long long)fused.hits, (unsigned long long)fused.inserted);
+	print_message("%llu packets, %llu hits, %llu entries made, %u followed\n", (unsigned long long)made,
+		      (unsigned long long)fused.hits, (unsigned long long)fused.inserted, followed);
+	assert_true(followed > STEPS / 10);
 	assert_int_equal(wrong, 0);
 	assert_int_equal(counted, made);
 	assert_int_equal(forwarded, taken);

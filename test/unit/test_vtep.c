@@ -15,10 +15,12 @@
 #include "base/clock.h"
 #include "fastpath/flow.h"
 #include "fastpath/ledger.h"
+#include "fastpath/live_trace.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
 #include "fastpath/vtep.h"
 #include "fastpath/worker.h"
+#include "live_story.h"
 #include "net/checksum.h"
 #include "net/packet.h"
 #include "port/dummy.h"
@@ -628,6 +630,45 @@ static void ecn(void **state)
 	assert_int_equal(dropped(UPLINK, XV_DROP_TUNNEL_ECN), 1);
 }
 
+/* By a live trace: into tunnels, while their next hops are not known and after, and out of one. */
+static void is_followed(void **state)
+{
+	uint8_t f[64];
+
+	(void)state;
+	live_story_start(NULL, VM1);
+	put(VM1, f, frame(f, broadcast, mac_a, 60));
+	run();
+	live_story_expect("1: flood output p2 sent p2 next-hop next-hop");
+	resolve();
+	live_story_expect("~1: encap; ~1: output p0; ~1: sent p0; ~1: encap; ~1: output p0; ~1: sent p0");
+	put(VM1, f, frame(f, broadcast, mac_a, 60));
+	run();
+	live_story_expect("2: flood output p2 sent p2 encap changed output p0 sent p0 changed encap "
+			  "changed output p0 sent p0");
+	xv_live_trace_stop();
+	/* What came by the uplink goes on as what is in it. */
+	live_story_start("udp port 4789", UPLINK);
+	receive(2, VNI, mac_a, mac_b);
+	receive(2, VNI + 1, mac_a, mac_b);
+	run();
+	live_story_expect("1: received changed MAC p1 output p1 sent p1; 2: drop tunnel-vni");
+	xv_live_trace_stop();
+	live_story_start("arp", XV_LIVE_ANY_PORT);
+	resolve();
+	live_story_expect("1: punt; 2: punt");
+	xv_live_trace_stop();
+	/* What is in it fits by itself. */
+	live_story_start("ether src 02:00:00:00:00:0b", XV_LIVE_ANY_PORT);
+	receive(2, VNI, mac_a, mac_b);
+	run();
+	live_story_expect("1: MAC p1 output p1 sent p1");
+	xv_live_trace_stop();
+	(void)taken(UPLINK);
+	(void)taken(VM1);
+	(void)taken(VM2);
+}
+
 static void waits_for_the_next_hop(void **state)
 {
 	uint8_t f[64], bytes[2048];
@@ -848,6 +889,7 @@ int main(void)
 		T(hostile),
 		T(ecn),
 		T(waits_for_the_next_hop),
+		T(is_followed),
 		T(policies),
 		T(segments_before_it_wraps),
 		T(mtu_of_the_uplink),
