@@ -26,6 +26,7 @@ const char *help_usage(const struct xv_method *method, char *buf, size_t size)
 		[XV_ARGS_FLOW] = " ID",
 		[XV_ARGS_WATCH] = " [port=NAME] [reason=REASON] [count=N]",
 		[XV_ARGS_TRACE] = " port=NAME KEY=VALUE...",
+		[XV_ARGS_LIVE] = " [KEY=VALUE...] [--write FILE]",
 	};
 	const char *args = arguments[method->args];
 
@@ -96,7 +97,8 @@ int help_print(FILE *f, const char *subject)
 		const struct xv_method *method = &xv_methods[i];
 
 		if (is_about(method->command, subject) &&
-		    (method->args == XV_ARGS_FLOWS || method->args == XV_ARGS_WATCH || method->args == XV_ARGS_TRACE))
+		    (method->args == XV_ARGS_FLOWS || method->args == XV_ARGS_WATCH || method->args == XV_ARGS_TRACE ||
+		     method->args == XV_ARGS_LIVE))
 			print_keys(f, method->command, NULL, xv_method_keys(method));
 	}
 	if (subject == NULL)
@@ -183,6 +185,8 @@ static void offer_arguments(struct client *client, const struct xv_method *metho
 	}
 	if (method->args == XV_ARGS_NAME)
 		return;
+	if (method->args == XV_ARGS_LIVE && typed[0] == '-')
+		offer(typed, "", "--write");
 	for (const struct xv_key *key = xv_method_keys(method); key->name != NULL; key++) {
 		if (equals != NULL && strncmp(key->name, typed, (size_t)(equals - typed)) == 0 &&
 		    key->name[equals - typed] == '\0')
@@ -214,7 +218,8 @@ void help_complete(struct client *client, const char *line)
 	const char *typed;
 	char *copy = strdup(line), word[32];
 	struct words words;
-	unsigned int at = 1;
+	const struct xv_method *complete = NULL; /* the longest command that has been typed in full: "trace live" */
+	unsigned int at = 1, complete_words = 0;
 
 	if (copy == NULL)
 		return;
@@ -234,11 +239,16 @@ void help_complete(struct client *client, const char *line)
 		       strcmp(word, words.word[at + k]) == 0)
 			k++;
 		if (nth_word(command, k, word, sizeof(word)) == NULL) {
-			offer_arguments(client, &xv_methods[i], &words, at + k);
+			if (k > complete_words) {
+				complete = &xv_methods[i];
+				complete_words = k;
+			}
 		} else if (at + k == words.n - 1) {
 			offer(typed, "", word); /* the shell drops duplicates */
 		}
 	}
+	if (complete != NULL)
+		offer_arguments(client, complete, &words, at + complete_words);
 	for (const struct local_command *c = local_commands; at == words.n - 1 && c->name != NULL;
 	     c++)
 		offer(typed, "", c->name);

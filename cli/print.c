@@ -481,6 +481,33 @@ void print_trace(const json_t *trace)
 	printf("%-*s  %s\n", width, "result", text_of(trace, "result"));
 }
 
+void print_followed(const json_t *packet)
+{
+	const json_t *stages = json_object_get(packet, "stages"), *stage;
+	json_int_t us = number_of(packet, "time_us");
+	time_t seconds = (time_t)(us / 1000000);
+	struct tm tm;
+	char when[32];
+	int width = 0;
+	size_t i;
+
+	localtime_r(&seconds, &tm);
+	strftime(when, sizeof(when), "%H:%M:%S", &tm);
+	printf("%s.%06d  #%lld  ", when, (int)(us % 1000000), number_of(packet, "number"));
+	if (json_is_true(json_object_get(packet, "later")))
+		printf("later:\n");
+	else
+		printf("%s queue %lld  %lld bytes\n    %s\n", text_of(packet, "port"), number_of(packet, "queue"),
+		       number_of(packet, "bytes"), text_of(packet, "packet"));
+	json_array_foreach (stages, i, stage) {
+		if ((int)strlen(text_of(stage, "stage")) > width)
+			width = (int)strlen(text_of(stage, "stage"));
+	}
+	json_array_foreach (stages, i, stage)
+		printf("    %8.1f us  %-*s  %s\n", (double)number_of(stage, "ns") / 1000, width, text_of(stage, "stage"),
+		       text_of(stage, "text"));
+}
+
 void print_drop(const json_t *drop)
 {
 	char when[48];

@@ -16,5 +16,7 @@ void print_host(const json_t *host, const json_t *ports);
 void print_flows(const json_t *flows);
 /* What became of a packet, stage by stage. */
 void print_trace(const json_t *trace);
+/* A packet that was followed: when and where it came in, what it was, then stage by stage when, and what. */
+void print_followed(const json_t *packet);
 /* A packet that was dropped: a line that says why, then what it was and its first bytes. */
 void print_drop(const json_t *drop);

@@ -14,12 +14,14 @@
 #include "control/methods.h"
 #include "cli/doctor.h"
 #include "cli/help.h"
+#include "cli/live.h"
 #include "cli/print.h"
 #include "cli/watch.h"
 
 #define DEFAULT_SOCKET "/run/xvio/xviod.sock"
 
 static bool json_output;
+static const char *write_to; /* trace live --write FILE */
 
 static int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -144,6 +146,12 @@ static int arguments(const struct xv_method *method, int argc, char **argv, json
 		char *equals = strchr(argv[i], '=');
 		json_t *value;
 
+		if (method->args == XV_ARGS_LIVE && strcmp(argv[i], "--write") == 0) {
+			if (++i == argc)
+				return fail("%s: --write: which file?", method->command);
+			write_to = argv[i];
+			continue;
+		}
 		if (method->args == XV_ARGS_NAME || method->args == XV_ARGS_NONE)
 			return fail("%s: unexpected argument \"%s\"", method->command, argv[i]);
 		if (equals == NULL || equals == argv[i])
@@ -220,6 +228,10 @@ static int run(struct client *client, const struct xv_method *method, int argc, 
 	if (method == &xv_methods[XV_METHOD_drop_watch])
 		return watch_drops(client, params, json_output, error, sizeof(error)) < 0 ? fail("%s", error)
 											   : EXIT_SUCCESS;
+	if (method == &xv_methods[XV_METHOD_trace_live])
+		return follow_packets(client, params, write_to, json_output, error, sizeof(error)) < 0
+			       ? fail("%s", error)
+			       : EXIT_SUCCESS;
 	if (client_call(client, method->name, params, &result, error, sizeof(error)) < 0)
 		return fail("%s", error);
 	if (method == &xv_methods[XV_METHOD_version])
@@ -231,6 +243,9 @@ static int run(struct client *client, const struct xv_method *method, int argc, 
 
 static int dispatch(struct client *client, int argc, char **argv)
 {
+	const struct xv_method *method = NULL;
+	int words = 0;
+
 	if (strcmp(argv[0], "help") == 0)
 		return help_print(stdout, argc > 1 ? argv[1] : NULL) == 0
 			       ? EXIT_SUCCESS
@@ -255,13 +270,16 @@ static int dispatch(struct client *client, int argc, char **argv)
 		json_decref(findings);
 		return EXIT_SUCCESS;
 	}
+	/* "trace live" is a command, and so is "trace". */
 	for (unsigned int i = 0; i < XV_METHOD_MAX; i++) {
-		int words = match(xv_methods[i].command, argc, argv);
+		int n = match(xv_methods[i].command, argc, argv);
 
-		if (words > 0)
-			return run(client, &xv_methods[i], argc - words, argv + words);
+		if (n > words) {
+			words = n;
+			method = &xv_methods[i];
+		}
 	}
-	return unknown_command(argc, argv);
+	return method != NULL ? run(client, method, argc - words, argv + words) : unknown_command(argc, argv);
 }
 
 int main(int argc, char **argv)

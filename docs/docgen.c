@@ -64,6 +64,8 @@ static const char *arguments(const struct xv_method *method)
 		return " [port=NAME] [reason=REASON] [count=N]";
 	case XV_ARGS_TRACE:
 		return " port=NAME KEY=VALUE...";
+	case XV_ARGS_LIVE:
+		return " [KEY=VALUE...] [--write FILE]";
 	}
 	return "";
 }

@@ -160,9 +160,9 @@ static json_t *describe(struct flow_list *l, const struct xv_flow *flow, const s
 }
 
 /*
- * The text of a match, field by field: "in_port(vm1),ipv4(src=10.0.0.1,frag=no)" becomes {"in_port": "vm1", "ipv4": {"src":
- * "10.0.0.1", "frag": "no"}}. Groups without fields say nothing and are left out; those inside a group (encap) are its members.
- * Returns where the group ends.
+ * The text of a match, field by field: "in_port(vm1),ipv4(src=10.0.0.1,frag=no)" becomes {"in_port": "vm1",
+ * "ipv4": {"src": "10.0.0.1", "frag": "no"}}. Groups without fields say nothing and are left out; those inside a
+ * group (encap) are its members. Returns where the group ends.
  */
 static const char *fields_of(const char *text, json_t *fields)
 {

@@ -12,6 +12,7 @@
 #include "control/check.h"
 #include "control/drop_history.h"
 #include "control/flow_list.h"
+#include "control/live_trace.h"
 #include "control/methods.h"
 #include "control/model.h"
 #include "control/report.h"
@@ -27,8 +28,9 @@ typedef int handler(struct xv_host *host, const struct xv_object *type, const js
 /* Methods whose answer is written bit by bit; their handler is NULL. */
 typedef int starter(struct xv_host *host, const json_t *args, struct xv_task **task, struct xv_err *err);
 static starter *const starters[XV_METHOD_MAX] = {[XV_METHOD_flow_list] = xv_flow_list_start,
-						 [XV_METHOD_flow_show] = xv_flow_show_start};
-static handler *const flow_list = NULL, *const flow_show = NULL;
+						 [XV_METHOD_flow_show] = xv_flow_show_start,
+						 [XV_METHOD_trace_live] = xv_live_session_call};
+static handler *const flow_list = NULL, *const flow_show = NULL, *const trace_live = NULL;
 
 static const char *text_of(const json_t *object, const char *key)
 {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/drop_history.h"
+#include "control/live_trace.h"
 #include "control/metrics.h"
 #include "control/model.h"
 #include "control/policy_config.h"
@@ -536,6 +537,7 @@ void xv_host_destroy(struct xv_host *host)
 	event_free(host->flows_timer);
 	event_free(host->flows_wanted);
 	xv_drop_history_destroy(host->drops);
+	xv_live_session_destroy(host->live_session);
 	json_decref(host->model);
 	free(host);
 }

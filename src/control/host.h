@@ -29,6 +29,7 @@
 
 struct xv_drop_history;
 struct xv_host;
+struct xv_live_session;
 struct xv_metrics;
 
 /* A rate limit as configured and, if it limits anything, the buckets. */
@@ -101,6 +102,7 @@ struct xv_host {
 	struct event *flows_timer, *flows_wanted;
 	struct xv_event_log log;
 	struct xv_drop_history *drops; /* NULL = nobody has watched yet */
+	struct xv_live_session *live_session; /* the live trace that is on, or NULL */
 };
 
 /* allowed: see there. The base is used, not owned. */

@@ -128,6 +128,29 @@ static const struct xv_key trace_keys[] = {
 	{.name = NULL},
 };
 
+static const struct xv_key live_keys[] = {
+	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .help = "only packets that come in by this port"},
+	{.name = "filter",
+	 .type = XV_TYPE_TEXT,
+	 .min = 1,
+	 .max = 4096,
+	 .help = "only packets that fit, as tcpdump's: \"tcp port 80 and host 10.0.0.1\""},
+	{.name = "count", .type = XV_TYPE_NUMBER, .min = 1, .max = 1 << 30, .help = "this many packets, then end"},
+	{.name = "seconds", .type = XV_TYPE_NUMBER, .min = 1, .max = 86400, .help = "end after this time"},
+	{.name = "bytes",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 64,
+	 .max = 2048,
+	 .help = "of each packet that are shown at most; unset = 128"},
+	{.name = "trace",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 1,
+	 .max = INT64_MAX,
+	 .help = "for programs: \"trace\" of the first answer; waits for more packets, up to a second"},
+	{.name = "stop", .type = XV_TYPE_BOOL, .def = "false", .help = "for programs: end that trace"},
+	{.name = NULL},
+};
+
 const struct xv_method *xv_method_lookup(const char *name)
 {
 	for (unsigned int i = 0; i < XV_METHOD_MAX; i++) {
@@ -163,6 +186,8 @@ const struct xv_key *xv_method_keys(const struct xv_method *method)
 		return watch_keys;
 	case XV_ARGS_TRACE:
 		return trace_keys;
+	case XV_ARGS_LIVE:
+		return live_keys;
 	}
 	return no_keys;
 }

@@ -50,6 +50,8 @@
 	  "show how many flows there are and how packets find them")                               \
 	X(trace, "trace", "trace", NULL, XV_ARGS_TRACE, false,                                     \
 	  "say what would become of a packet, step by step; sends nothing")                        \
+	X(trace_live, "trace.live", "trace live", NULL, XV_ARGS_LIVE, false,                       \
+	  "follow real packets that fit a filter, and show every stage that they meet")            \
 	X(drop_list, "drop.list", "drop list", NULL, XV_ARGS_PORT, false,                          \
 	  "list dropped packets by input port and reason")                                         \
 	X(drop_watch, "drop.watch", "drop watch", NULL, XV_ARGS_WATCH, false,                      \
@@ -77,6 +79,7 @@ enum xv_args {
 	XV_ARGS_FLOW,
 	XV_ARGS_WATCH,
 	XV_ARGS_TRACE,
+	XV_ARGS_LIVE,
 };
 
 enum xv_method_id {

@@ -2,6 +2,7 @@
 #include "control/server.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -261,9 +262,24 @@ static void on_written(struct bufferevent *bev, void *arg)
 		client_destroy(client);
 }
 
+/* Whether the other end is closed altogether, and not its sending half only. */
+static bool is_gone(struct bufferevent *bev)
+{
+	struct pollfd p = {.fd = bufferevent_getfd(bev)};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0;
+}
+
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct client *client = arg;
+
+	/* Nobody waits for answers that take long; what else was asked for is done. */
+	while ((what & BEV_EVENT_EOF) && client->task != NULL && is_gone(bev)) {
+		client->task->destroy(client->task);
+		client->task = NULL;
+		serve(client);
+	}
 
 	/* It may have closed its sending half only and still wait for answers. */
 	if ((what & BEV_EVENT_EOF) &&

@@ -408,12 +408,153 @@ def test_drop_watch_json(host):
     assert drop['reason'] == 'same-port' and drop['hex'] == frame(2, 2).hex()
 
 
+# -- trace live
+
+def begin(host, **keys):
+    """A live trace that has begun.  The one before it may have been left a moment ago."""
+    deadline = time.monotonic() + 4
+    while True:
+        try:
+            return host.daemon.rpc('trace.live', **keys)['trace']
+        except Error as e:
+            assert 'there is one at a time' in str(e) and time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def end(host, live):
+    assert host.daemon.rpc('trace.live', trace=live, stop=True)['ended'] == 'stopped'
+
+
+def packets(host, live, n):
+    """The next n packets, and why it ended, if it did."""
+    found, ended = [], None
+    while len(found) < n:
+        answer = host.daemon.rpc('trace.live', trace=live)
+        assert answer['missed'] == 0
+        found += answer['packets']
+        ended = answer['ended']
+        assert found[:1] and (ended is None or len(found) == n)
+    return found, ended
+
+
+def stages(packet):
+    return [s['stage'] for s in packet['stages']]
+
+
+def test_trace_live(host):
+    live = begin(host, port='t0', filter='udp dst port 80', count=4)
+    host.send(0, udp(0, 1, 1000, 99), udp(0, 1, 1000, 80))
+    host.wait(lambda: host.flows(port='t0'))
+    host.send(0, udp(0, 1, 1000, 80))
+    host.send(0, udp(0, 1, 1000, 80), udp(0, 1, 1000, 80, ip_dst='10.0.0.3'))
+    found, ended = packets(host, live, 4)
+    assert ended == 'count' and [p['number'] for p in found] == [1, 2, 3, 4]
+    assert [(p['port'], p['queue'], p['bytes'], p['later']) for p in found] == [('t0', 0, 60, False)] * 4
+    assert found[0]['hex'] == udp(0, 1, 1000, 80).hex() and abs(found[0]['time_us'] / 1e6 - time.time()) < 5
+    first, second, third, denied = found
+    assert stages(first)[:2] == ['long way', 'configuration'] and 'web: http: allow' in first['stages'][1]['text']
+    assert stages(second) == ['long way', 'flow', 'MAC table', 'flow', 'output', 'sent']
+    assert stages(third) == ['fused flow', 'fused flow', 'output', 'sent']
+    # The flows are those of flow list.
+    allow, = [f for f in host.flows(port='t0') if f['actions'] == 'forward']
+    assert third['stages'][0]['flow'] == second['stages'][1]['flow'] == allow['id']
+    assert third['stages'][-1]['port'] == 't1' and third['stages'][-1]['queue'] == 0
+    times = [s['ns'] for s in third['stages']]
+    assert times == sorted(times)
+    assert stages(denied)[-1] == 'drop' and denied['stages'][-1]['reason'] == 'policy'
+    with pytest.raises(Error, match='live trace %d is over' % live):
+        host.daemon.rpc('trace.live', trace=live)
+
+
+def test_trace_live_cli(host):
+    """As it comes, as text; to a file, for others to read."""
+    file = DIR / 'live.pcapng'
+    for more in ([], ['--write', file]):
+        ctl = subprocess.Popen([program('xvioctl'), '-s', host.daemon.api, 'trace', 'live', 'port=t2', 'count=2',
+                                'filter=ether proto 0x88b5', *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            while ctl.poll() is None:
+                host.send(2, frame(2, 1, b'live' * 100), udp(2, 1, 1, 1))
+                time.sleep(0.05)
+            out, err = ctl.communicate(timeout=5)
+        finally:
+            ctl.kill()
+        assert ctl.returncode == 0
+        if not more:
+            lines = out.splitlines()
+            assert err == '' and len(lines) == 10
+            assert re.fullmatch(r'\d\d:\d\d:\d\d\.\d{6}  #1  t2 queue 0  414 bytes', lines[0])
+            assert lines[1].startswith('    in_port(t2),eth(src=02:00:00:00:00:02,')
+            assert re.fullmatch(r' +\d+\.\d us  MAC table  the address is known: port t1', lines[2])
+            assert re.fullmatch(r' +\d+\.\d us  sent       t1 queue 0', lines[4])
+    assert out == '' and err == '2 packets are in %s\n' % file
+    assert b'sent: t1 queue 0' in file.read_bytes() and b't2' in file.read_bytes()
+    dump = subprocess.run(['tcpdump', '-n', '-xx', '-r', file], capture_output=True, text=True, check=True, timeout=20).stdout
+    found = bytes.fromhex(''.join(re.findall(r'0x[0-9a-f]+:  ([0-9a-f ]+)', dump)).replace(' ', ''))
+    assert found == frame(2, 1, b'live' * 100) * 2
+
+
+def test_trace_live_one_at_a_time(host):
+    """A second one is refused, until the client of the first has gone."""
+    begin(host, seconds=60, filter='tcp port 80')
+    with pytest.raises(Error, match=r'another live trace is running, for \d+ s \(filter tcp port 80\)'):
+        host.daemon.rpc('trace.live')
+    other = begin(host)     # nobody has called for the first for 2 s
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(host.daemon.api)
+        s.sendall(json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': 'trace.live',
+                              'params': {'trace': other}}).encode() + b'\n')
+    start = time.monotonic()
+    last = begin(host, seconds=1)
+    assert time.monotonic() - start < 0.9
+    while host.daemon.rpc('trace.live', trace=last)['ended'] != 'seconds':
+        pass
+    assert time.monotonic() - start < 4
+
+
+def test_trace_live_bounded(host):
+    """Of more than can be followed so many are, and the others are counted; all are forwarded."""
+    live = begin(host, port='t2')
+    before = host.daemon.port('t1')['tx_packets']
+    host.send(2, *[frame(2, 1)] * 2000)
+    found = missed = 0
+    while found + missed < 2000:
+        answer = host.daemon.rpc('trace.live', trace=live)
+        assert answer['packets'] or answer['missed']
+        found += sum(not p['later'] for p in answer['packets'])
+        missed += answer['missed']
+    assert found + missed == 2000 and missed > 0 and found >= 128
+    host.wait(lambda: host.daemon.port('t1')['tx_packets'] >= before + 2000)
+    end(host, live)
+    end(host, begin(host))
+
+
+@pytest.mark.parametrize('arguments,sentence', [
+    (['filter=tcp prt 80'], r'filter: "tcp prt 80": can\'t parse filter expression: syntax error'),
+    (['filter=port 99999'], r'filter: "port 99999": illegal port number 99999 > 65535'),
+    (['filter=host no-such.invalid'], r'filter: .*'),
+    (['port=t9'], r'port: there is no port "?t9.*'),
+    (['count=0'], r'count: 0 is out of range.*'),
+    (['trace=999'], r'live trace 999 is over.*'),
+    (['--write'], r'trace live: --write: which file\?'),
+    (['seconds=1', '--write', '/nowhere/at/all'], r'/nowhere/at/all: No such file or directory'),
+])
+def test_trace_live_bad_arguments(shared, arguments, sentence):
+    run = subprocess.run([program('xvioctl'), '-s', shared.daemon.api, 'trace', 'live', *arguments],
+                         capture_output=True, text=True, timeout=20)
+    assert run.returncode == 1 and run.stdout == ''
+    assert re.fullmatch('xvioctl: ' + sentence + '\n', run.stderr), run.stderr
+
+
 # -- bad arguments
 
 @pytest.mark.parametrize('command,sentence', [
     ('flow list port=t9', r'port: there is no port "?t9.*'),
     ('flow list address=10.0.0', r'address: must be an IP address or a MAC address.*"10.0.0"'),
     ('flow list limit=0', r'limit: 0 is out of range.*'),
+    ('flow show', r'id: is missing'),
+    ('flow show x', r'id: must be .*'),
+    ('flow show 999999', r'there is no flow 999999, or not any more.*'),
     ('flow list t0', r'flow list: "t0" is not KEY=VALUE'),
     ('flow stats port=t0', r'flow stats: unexpected argument "port=t0"'),
     ('trace', r'port: is missing'),
@@ -435,8 +576,11 @@ def test_bad_arguments(shared, command, sentence):
 
 def test_help_and_completion(shared):
     assert 'dst_mac' in shared.ctl('help', 'trace') and 'address' in shared.ctl('help', 'flow')
-    assert set(shared.ctl('complete', 'xvioctl flow ').split()) == {'list', 'stats'}
+    assert set(shared.ctl('complete', 'xvioctl flow ').split()) == {'list', 'show', 'stats'}
     assert shared.ctl('complete', 'xvioctl drop watch reason=po').split() == ['policy']
     assert 't0' in shared.ctl('complete', 'xvioctl trace port=').split()
+    assert 'live' in shared.ctl('complete', 'xvioctl trace ').split()
+    assert 'dst_mac=' not in shared.ctl('complete', 'xvioctl trace live ').split()
+    assert 'filter=' in shared.ctl('complete', 'xvioctl trace live ').split()
     with pytest.raises(Error):
         shared.daemon.rpc('flow.list', port='nobody')
