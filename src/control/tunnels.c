@@ -210,16 +210,11 @@ int xv_tunnels_check_network(const json_t *model, const char *name, const char *
 int xv_tunnels_check_vtep(const json_t *model, const char *name, const char **key, char *text, size_t size)
 {
 	json_t *vtep = get(model, "vtep", name);
-	const char *port = text_of(vtep, "port"), *gateway = text_of(vtep, "gateway"), *other, *kind;
+	const char *port = text_of(vtep, "port"), *gateway = text_of(vtep, "gateway"), *other;
 	struct xv_address own, via;
 	json_t *config = get(model, "port", port);
 
 	*key = "port";
-	kind = text_of(config, "kind");
-	if (strcmp(kind, "vhost") == 0) {
-		snprintf(text, size, "port %s is of kind vhost; a vtep needs a network device: ethdev or tap", port);
-		return -EINVAL;
-	}
 	if (text_of(config, "network") != NULL) {
 		snprintf(text, size, "port %s belongs to network %s", port, text_of(config, "network"));
 		return -EBUSY;
