@@ -142,7 +142,10 @@ static void port_parse(struct load *l, char *spec)
 			p->in_order = n;
 		else if (strcmp(key, "vectorized") == 0)
 			p->vectorized = n;
-		else if (strcmp(key, "queues") == 0 && n >= 1 && n <= MAX_QUEUES)
+		else if (strcmp(key, "vxlan") == 0 && n >= 0 && n < 1 << 24) {
+			p->vxlan = true;
+			p->vni = n;
+		} else if (strcmp(key, "queues") == 0 && n >= 1 && n <= MAX_QUEUES)
 			p->queues = n;
 		else if (strcmp(key, "queue-size") == 0 && n >= 64 && rte_is_power_of_2(n))
 			p->queue_size = n;
@@ -168,9 +171,11 @@ static void range_parse(const char *what, const char *s, uint16_t *min, uint16_t
 static void usage(void)
 {
 	printf("usage: xvio-load --port socket=PATH[,server=1][,packed=1][,mrg=1][,in-order=1]\n"
-	       "                        [,vectorized=1][,queues=N][,queue-size=N] --port ... "
-	       "[OPTION]...\n"
-	       "Ports 0 and 1 exchange frames, 2 and 3, ...\n"
+	       "                        [,vectorized=1][,queues=N][,queue-size=N][,vxlan=VNI] "
+	       "--port ... [OPTION]...\n"
+	       "Ports 0 and 1 exchange frames, 2 and 3, ... A port with vxlan is another host, "
+	       "192.0.2.2, and\n"
+	       "sends and gets them in tunnel packets to and from the system's 192.0.2.1.\n"
 	       "  --mode speed|check|ping   fastest, or every byte checked, or single frames\n"
 	       "  --cpus LIST               CPU(s) to run on (1)\n"
 	       "  --hugepages               use 2 MB pages\n"
@@ -189,7 +194,8 @@ static void usage(void)
 	       "  --lossy                   check: loss and duplicates are no failure\n"
 	       "  --gap MS                  check: report pauses longer than this (2)\n"
 	       "  --interval MS             ping: pause before a frame (20)\n"
-	       "  --settle S                ping: pause before the first (0)\n");
+	       "  --settle S                ping: pause before the first (0)\n"
+	       "  --from N                  speed: only port N sends (all)\n");
 	exit(0);
 }
 
@@ -202,7 +208,7 @@ static void options_parse(struct load *l, int argc, char **argv)
 		{"seconds", 1, NULL, 'd'},   {"warmup", 1, NULL, 'w'}, {"window", 1, NULL, 'W'},
 		{"timeout", 1, NULL, 't'},   {"lossy", 0, NULL, 'l'},  {"gap", 1, NULL, 'G'},
 		{"interval", 1, NULL, 'i'},  {"settle", 1, NULL, 'S'}, {"flows", 1, NULL, 'f'},
-		{"help", 0, NULL, 'h'},      {NULL, 0, NULL, 0}};
+		{"from", 1, NULL, 'F'},      {"help", 0, NULL, 'h'},   {NULL, 0, NULL, 0}};
 	uint16_t unused;
 	int c;
 
@@ -272,6 +278,9 @@ static void options_parse(struct load *l, int argc, char **argv)
 		case 'S':
 			l->settle_s = strtod(optarg, NULL);
 			break;
+		case 'F':
+			l->from = strtol(optarg, NULL, 10);
+			break;
 		case 'h':
 			usage();
 			break;
@@ -283,6 +292,14 @@ static void options_parse(struct load *l, int argc, char **argv)
 		die("what is %s?", argv[optind]);
 	if (l->nports == 0 || l->nports % 2 != 0)
 		die("ports come in pairs");
+	if (l->from >= (int)l->nports || (l->from >= 0 && l->mode != MODE_SPEED))
+		die("--from: a port, in mode speed");
+	for (unsigned int i = 0; i < l->nports; i++) {
+		l->ports[i].listens = l->from >= 0 && l->from != (int)i;
+		if (l->ports[i].vxlan &&
+		    (l->mode != MODE_SPEED || l->flows == 0 || l->ports[i].queues > 1))
+			die("vxlan: needs mode speed, --flows and one queue");
+	}
 }
 
 /* The same number for each queue, and at least one. */
@@ -291,7 +308,7 @@ static void flows_spread(struct load *l)
 	uint32_t queues = 0;
 
 	for (unsigned int i = 0; i < l->nports; i++)
-		queues += l->ports[i].queues;
+		queues += l->ports[i].listens ? 0 : l->ports[i].queues;
 	for (unsigned int i = 0; i < l->nports; i++)
 		l->ports[i].flows = RTE_MAX(l->flows / queues, 1U);
 }
@@ -414,6 +431,9 @@ static bool run(const struct load *all, unsigned int from, unsigned int to, char
 	frame_init();
 	for (unsigned int i = 0; i < l.nports; i++)
 		port_start(&l, &l.ports[i]);
+	for (unsigned int i = 0; i < l.nports; i++)
+		if (l.ports[i].vxlan)
+			vxlan_meet(&l.ports[i], l.timeout_s);
 	t0 = rte_rdtsc();
 	switch (l.mode) {
 	case MODE_SPEED:
@@ -497,7 +517,8 @@ int main(int argc, char **argv)
 				.warmup_s = 0.4,
 				.timeout_s = 5,
 				.gap_ms = 2,
-				.interval_ms = 20};
+				.interval_ms = 20,
+				.from = -1};
 	unsigned int per_proc;
 	bool ok = true;
 

@@ -16,11 +16,21 @@
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 #include <rte_udp.h>
+#include <rte_vxlan.h>
 
 #define MAX_PORTS  128 /* over all processes; one process has RTE_MAX_ETHPORTS at most */
 #define MAX_QUEUES 16
 #define MAX_BURST  64
 #define MAX_GAPS   64
+
+/* In front of a frame of a port with a VNI. */
+struct __rte_packed __rte_aligned(2) vxlan_outer
+{
+	struct rte_ether_hdr eth;
+	struct rte_ipv4_hdr ip;
+	struct rte_udp_hdr udp;
+	struct rte_vxlan_hdr vxlan;
+};
 
 struct port {
 	char socket[108];
@@ -29,6 +39,8 @@ struct port {
 	bool mergeable;
 	bool in_order;
 	bool vectorized;
+	bool vxlan;   /* its frames come and go in tunnel packets (vxlan.c) */
+	bool listens; /* sends a first frame so that others learn its address, then only receives */
 	uint16_t queues;
 	uint16_t queue_size;
 	uint32_t flows; /* per queue that sends, at least 1 */
@@ -36,6 +48,9 @@ struct port {
 	uint16_t id;    /* ethdev */
 	struct rte_ether_addr mac;
 	struct rte_mempool *pool;
+	uint32_t vni;
+	uint32_t outer_sum; /* IP header checksum of `outer`, not inverted */
+	struct vxlan_outer outer;
 };
 
 enum mode { MODE_SPEED, MODE_CHECK, MODE_PING };
@@ -86,6 +101,7 @@ struct load {
 	double gap_ms;
 	double interval_ms; /* ping */
 	double settle_s;
+	int from; /* speed: only this port sends; negative: all */
 
 	struct port ports[MAX_PORTS];
 	unsigned int nports;
@@ -189,6 +205,31 @@ bool frame_tag_read(const struct rte_mbuf *m, struct frame_tag *tag);
  * frame_flow_set() made of that, for any flow of the port. */
 bool frame_verify(const struct rte_mbuf *m, const struct port *src, const struct port *dst,
 		  const struct frame_tag *tag, bool any_flow);
+
+/* ---- vxlan.c ---- */
+
+/* Finds the system's VTEP by ARP, and is found. */
+void vxlan_meet(struct port *p, double timeout_s);
+
+/* Takes the outer headers off what p has received. What is no tunnel packet is answered and freed;
+ * returns how many are left. */
+uint16_t vxlan_receive(const struct port *p, struct rte_mbuf **m, uint16_t n);
+
+/* Whether the outer header that vxlan_receive() took off is what p should get, in every field. */
+bool vxlan_verify(const struct port *p, const struct rte_mbuf *m);
+
+/* Puts the outer headers on a frame of flow f. Only stores; buffers have the headroom. */
+static inline void vxlan_push(const struct port *p, struct rte_mbuf *m, uint32_t f)
+{
+	struct vxlan_outer *o = (struct vxlan_outer *)rte_pktmbuf_prepend(m, sizeof(*o));
+	uint32_t len = m->pkt_len - sizeof(o->eth), sum = p->outer_sum + len;
+
+	*o = p->outer;
+	o->ip.total_length = rte_cpu_to_be_16(len);
+	o->ip.hdr_checksum = rte_cpu_to_be_16(~((sum & 0xffff) + (sum >> 16)));
+	o->udp.src_port = rte_cpu_to_be_16(49152 + f % 16384);
+	o->udp.dgram_len = rte_cpu_to_be_16(len - sizeof(o->ip));
+}
 
 /* ---- modes: each returns when done, results in l->res ---- */
 void speed_run(struct load *l);

@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 
 import report
-from systems import LOAD_CPU, SYSTEMS, Failed, die_with_parent, installed
+from systems import LOAD_CPU, SYSTEMS, VNI, Failed, die_with_parent, installed
 
 NR_HUGEPAGES = "/proc/sys/vm/nr_hugepages"
 HUGEPAGES_MB = 2560  # OVS 1 GB, the load with 64 ports 0.7 GB, and room
@@ -29,11 +29,12 @@ HUGEPAGES_MB = 2560  # OVS 1 GB, the load with 64 ports 0.7 GB, and room
 class Case:
     name: str
     ring: str = "split"
-    topology: str = "wire"  # or l2: one MAC-learning network
+    topology: str = "wire"  # or l2: one MAC-learning network; vxlan: port 1 is the uplink
     ports: int = 2
     frame_bytes: int = 64
     flows: int = 0  # 0: one per port, and frames go round as they are
     rules: int = 0  # of the policy that both ports' traffic passes; the last one allows it
+    sender: int = None  # only this port sends
 
 
 # The leanest driver that each ring has, so that the load outruns what it measures.
@@ -46,6 +47,8 @@ def all_cases(quick):
             Case("flow-1", topology="l2", flows=1, rules=1000),
             Case("flow-10k", topology="l2", flows=10000, rules=1000),
             Case("flow-1m", topology="l2", flows=1000000, rules=1000),
+            Case("vxlan", topology="vxlan", flows=10000, rules=1000, sender=0),
+            Case("vxlan-rx", topology="vxlan", flows=10000, rules=1000, sender=1),
             Case("idle", ports=32)] + [Case("density", ports=n) for n in density]
 
 
@@ -94,7 +97,10 @@ class Bench:
         if self.hugepages:
             command.append("--hugepages")
         for i in range(case.ports):
-            command += ["--port", f"socket={system.socket(i)},{DRIVER[case.ring]}"]
+            vxlan = f",vxlan={VNI}" if case.topology == "vxlan" and i == 1 else ""
+            command += ["--port", f"socket={system.socket(i)},{DRIVER[case.ring]}{vxlan}"]
+        if case.sender is not None:
+            command += ["--from", str(case.sender)]
         if case.flows:
             command += ["--flows", str(case.flows)]
         p = subprocess.Popen(command + list(argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE,

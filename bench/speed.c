@@ -17,6 +17,7 @@
 
 #include "load.h"
 
+#define LISTEN 64 /* passes between two looks at a queue that gets nothing but ARP */
 #define SAMPLE 64 /* one frame in this many is looked at; that costs a cache miss each */
 
 /*
@@ -75,6 +76,8 @@ static inline void dir_flows_set(struct dir *d, struct rte_mbuf **m, uint16_t n)
 
 		if (likely(m[i]->data_len >= FRAME_MIN)) /* or it is not one of ours */
 			frame_flow_set(m[i], &d->writer, flow_number(d->src, d->queue, k));
+		if (d->src->vxlan)
+			vxlan_push(d->src, m[i], k);
 	}
 }
 
@@ -83,7 +86,8 @@ static void sample_check(struct speed *s, struct dir *d, const struct rte_mbuf *
 	struct frame_tag tag;
 	uint32_t expect, ahead;
 
-	if (!frame_tag_read(m, &tag) || tag.magic != FRAME_DATA || tag.src_port != d->src->index ||
+	if ((d->dst->vxlan && !vxlan_verify(d->dst, m)) || !frame_tag_read(m, &tag) ||
+	    tag.magic != FRAME_DATA || tag.src_port != d->src->index ||
 	    tag.src_queue >= d->src->queues ||
 	    !frame_verify(m, d->src, d->dst, &tag, d->order.count > 0)) {
 		s->corrupt++;
@@ -101,15 +105,23 @@ static void sample_check(struct speed *s, struct dir *d, const struct rte_mbuf *
 		s->reordered++;
 }
 
+static inline uint16_t dir_receive(const struct dir *d, struct rte_mbuf **m, uint16_t burst)
+{
+	uint16_t n = rte_eth_rx_burst(d->dst->id, d->queue, m, burst);
+
+	return d->dst->vxlan && n > 0 ? vxlan_receive(d->dst, m, n) : n;
+}
+
 static void dir_fill(struct speed *s, struct dir *d)
 {
 	const struct load *l = s->l;
 	struct rte_mbuf *m[MAX_BURST];
+	uint32_t window = d->src->listens ? 1 : s->window;
 
 	d->sent = d->received = d->shift = 0;
 	d->next_sample = SAMPLE;
-	for (uint32_t i = 0; i < s->window;) {
-		uint16_t n = RTE_MIN(s->window - i, l->burst), done;
+	for (uint32_t i = 0; i < window;) {
+		uint16_t n = RTE_MIN(window - i, l->burst), done;
 
 		for (uint16_t k = 0; k < n; k++) {
 			uint16_t len =
@@ -118,6 +130,8 @@ static void dir_fill(struct speed *s, struct dir *d)
 			m[k] = frame_create(d->src, d->dst, d->queue, FRAME_DATA, i + k, len, 1);
 			if (m[k] == NULL)
 				rte_exit(EXIT_FAILURE, "xvio-load: out of buffers\n");
+			if (d->src->vxlan)
+				vxlan_push(d->src, m[k], i + k);
 		}
 		done = rte_eth_tx_burst(d->src->id, d->queue, m, n);
 		rte_pktmbuf_free_bulk(m + done, n - done);
@@ -130,8 +144,13 @@ static void dir_fill(struct speed *s, struct dir *d)
 
 static void dirs_fill(struct speed *s)
 {
+	/* Who does not send shall be known before others send to it. */
 	for (unsigned int i = 0; i < s->ndirs; i++)
-		dir_fill(s, &s->dirs[i]);
+		if (s->dirs[i].src->listens)
+			dir_fill(s, &s->dirs[i]);
+	for (unsigned int i = 0; i < s->ndirs; i++)
+		if (!s->dirs[i].src->listens)
+			dir_fill(s, &s->dirs[i]);
 }
 
 /* Takes what is under way out of the system: until all of it is here, or a while after the last. */
@@ -148,7 +167,7 @@ static void dirs_drain(struct speed *s)
 		under_way = 0;
 		for (unsigned int i = 0; i < s->ndirs; i++) {
 			struct dir *d = &s->dirs[i];
-			uint16_t n = rte_eth_rx_burst(d->dst->id, d->queue, m, s->l->burst);
+			uint16_t n = dir_receive(d, m, s->l->burst);
 
 			rte_pktmbuf_free_bulk(m, n);
 			d->received += n;
@@ -158,6 +177,16 @@ static void dirs_drain(struct speed *s)
 		}
 		load_turn();
 	} while (under_way > 0 && rte_rdtsc() - last < patience);
+}
+
+/* The first frame of who listens, and ARP. */
+static void dir_listen(struct speed *s, struct dir *d)
+{
+	struct rte_mbuf *m[MAX_BURST];
+	uint16_t n = dir_receive(d, m, s->l->burst);
+
+	rte_pktmbuf_free_bulk(m, n);
+	d->received += n;
 }
 
 static inline uint16_t dir_turn(struct speed *s, struct dir *d, uint16_t burst)
@@ -173,7 +202,7 @@ static inline uint16_t dir_turn(struct speed *s, struct dir *d, uint16_t burst)
 		if (d->held_count > 0)
 			return 0;
 	}
-	n = rte_eth_rx_burst(d->dst->id, d->queue, m, burst);
+	n = dir_receive(d, m, burst);
 	if (n == 0)
 		return 0;
 	if (d->next_sample <= n) {
@@ -198,12 +227,18 @@ static void run_for(struct speed *s, double seconds)
 	uint64_t now = rte_rdtsc(), end = now + seconds * rte_get_tsc_hz();
 	uint64_t busy = 0, moved_total = 0;
 	uint16_t burst = s->l->burst;
+	uint32_t pass = 0;
 
 	while (now < end && !load_stop) {
 		uint64_t moved = 0, t;
 
-		for (unsigned int i = 0; i < s->ndirs; i++)
-			moved += dir_turn(s, &s->dirs[i], burst);
+		for (unsigned int i = 0; i < s->ndirs; i++) {
+			if (likely(!s->dirs[i].src->listens))
+				moved += dir_turn(s, &s->dirs[i], burst);
+			else if (pass % LISTEN == 0)
+				dir_listen(s, &s->dirs[i]);
+		}
+		pass++;
 		t = rte_rdtsc();
 		if (moved > 0)
 			busy += t - now;
@@ -229,6 +264,9 @@ static uint64_t flows_unseen(const struct speed *s)
 
 	for (unsigned int i = 0; i < s->ndirs; i++) {
 		uint64_t all = s->window + s->dirs[i].order.count;
+
+		if (s->dirs[i].src->listens)
+			continue;
 
 		unseen += all - RTE_MIN(all, s->dirs[i].sent);
 	}

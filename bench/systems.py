@@ -18,6 +18,8 @@ WORKER_CPU = 0
 LOAD_CPU = 1
 MAX_DPDK_PORTS = 32  # RTE_MAX_ETHPORTS of the packaged DPDK
 HZ = os.sysconf("SC_CLK_TCK")
+VNI = 100
+VTEP, REMOTE = "192.0.2.1", "192.0.2.2"  # ours, and the load program's (bench/vxlan.c)
 
 
 class Failed(Exception):
@@ -123,7 +125,7 @@ class Testpmd(System):
     def unsupported(self, case):
         if case.rules:
             return "testpmd has no flows"
-        if case.topology == "l2":
+        if case.topology != "wire":
             return "testpmd does not learn addresses"
         if case.ports > MAX_DPDK_PORTS:
             return f"a DPDK process has at most {MAX_DPDK_PORTS} ports (RTE_MAX_ETHPORTS)"
@@ -190,7 +192,8 @@ class OvsDpdk(System):
 
     name = "ovs-dpdk"
     binary = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
-    bridge = "xviobench0"  # also the name of a tap in the host while it runs
+    bridge = "xviobench0"  # also the name of a tap, in a namespace of our own
+    underlay = "xviobench1"
 
     def ovs(self, *argv):
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=self.env)
@@ -216,17 +219,34 @@ class OvsDpdk(System):
                    "other_config:dpdk-alloc-mem=1024",
                    f"other_config:dpdk-extra=\"{' '.join(memory)}\"",
                    f"other_config:pmd-cpu-mask={1 << WORKER_CPU:#x}")
-        vswitchd = self.spawn([self.binary, f"unix:{self.dir}/db.sock",
+        # The addresses of bridges are those of their taps: in a namespace of its own, which has no
+        # IPv6, so that the kernel says nothing by itself.
+        vswitchd = self.spawn(["unshare", "--net", "sh", "-c",
+                               "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; "
+                               'exec "$0" "$@"', self.binary, f"unix:{self.dir}/db.sock",
                                f"--unixctl={self.dir}/ovs.ctl"], "vswitchd.log", env=self.env)
         wait_for("ovs-vswitchd", lambda: os.path.exists(f"{self.dir}/ovs.ctl"), vswitchd)
         # "secure": nothing is forwarded but by the flows below; "standalone": MAC learning
         learn = case.topology == "l2" and not case.rules
         argv = ["add-br", self.bridge, "--", "set", "bridge", self.bridge, "datapath_type=netdev",
                 "fail-mode=" + ("standalone" if learn else "secure")]
-        for i in range(case.ports):
-            argv += ["--", "add-port", self.bridge, f"vm{i}.sock", "--", "set", "interface",
+        bridges = [self.bridge] * case.ports
+        if case.topology == "vxlan":
+            bridges[1] = self.underlay
+            argv += ["--", "add-port", self.bridge, "vxlan0", "--", "set", "interface", "vxlan0",
+                     "type=vxlan", f"options:remote_ip={REMOTE}", f"options:key={VNI}",
+                     "--", "add-br", self.underlay, "--", "set", "bridge", self.underlay,
+                     "datapath_type=netdev", "fail-mode=standalone"]
+        for i, bridge in enumerate(bridges):
+            argv += ["--", "add-port", bridge, f"vm{i}.sock", "--", "set", "interface",
                      f"vm{i}.sock", "type=dpdkvhostuser", f"ofport_request={i + 1}"]
         self.vsctl(*argv)
+        if case.topology == "vxlan":
+            for command in (["addr", "add", f"{VTEP}/24", "dev", self.underlay],
+                            ["link", "set", self.underlay, "up"]):
+                self.ovs("nsenter", "-t", str(vswitchd.pid), "-n", "ip", *command)
+            wait_for("route to the other host",
+                     lambda: self.underlay in self.appctl("ovs/route/show"), vswitchd)
         if not learn:
             with open(f"{self.dir}/flows", "w") as f:
                 f.write("".join(flow + "\n" for flow in self.flows(case)))
@@ -277,8 +297,11 @@ class Xvio(System):
         self.api = f"{self.dir}/api.sock"
         self.ctl = self.program("xvioctl")
         lines = ["workers:", "  - name: w0", f"    cpu: {WORKER_CPU}"]
-        if case.topology == "l2":
+        if case.topology != "wire":
             lines += ["networks:", "  - name: n0"]
+        if case.topology == "vxlan":
+            lines += ["    vtep: v0", f"    vni: {VNI}", f"    remotes: [{REMOTE}]", "vteps:",
+                      "  - name: v0", "    port: vm1", f"    address: {VTEP}/24"]
         if case.rules:
             lines += ["policies:", "  - name: rules", "    default: deny", "    rules:"]
             lines += ["      - {action: deny, protocol: udp, "
@@ -289,10 +312,14 @@ class Xvio(System):
         for i in range(case.ports):
             lines += [f"  - name: vm{i}", "    kind: vhost", f"    socket: {self.socket(i)}",
                       "    mode: server"]
-            if case.topology == "l2":
+            if case.topology == "vxlan" and i == 1:
+                break
+            if case.topology != "wire":
                 lines += ["    network: n0"]
             if case.rules:
                 lines += ["    egress_policy: rules"]
+            if case.topology == "vxlan":  # what comes from the other host passes the rules here
+                lines += ["    ingress_policy: rules"]
         if case.topology == "wire":
             lines += ["wires:"]
             for i in range(0, case.ports, 2):
