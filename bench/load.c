@@ -195,7 +195,8 @@ static void usage(void)
 	       "  --gap MS                  check: report pauses longer than this (2)\n"
 	       "  --interval MS             ping: pause before a frame (20)\n"
 	       "  --settle S                ping: pause before the first (0)\n"
-	       "  --from N                  speed: only port N sends (all)\n");
+	       "  --from N                  speed: only port N sends (all)\n"
+	       "  --rate N                  speed: frames per second and queue that sends\n");
 	exit(0);
 }
 
@@ -208,7 +209,8 @@ static void options_parse(struct load *l, int argc, char **argv)
 		{"seconds", 1, NULL, 'd'},   {"warmup", 1, NULL, 'w'}, {"window", 1, NULL, 'W'},
 		{"timeout", 1, NULL, 't'},   {"lossy", 0, NULL, 'l'},  {"gap", 1, NULL, 'G'},
 		{"interval", 1, NULL, 'i'},  {"settle", 1, NULL, 'S'}, {"flows", 1, NULL, 'f'},
-		{"from", 1, NULL, 'F'},      {"help", 0, NULL, 'h'},   {NULL, 0, NULL, 0}};
+		{"from", 1, NULL, 'F'},      {"rate", 1, NULL, 'r'},   {"help", 0, NULL, 'h'},
+		{NULL, 0, NULL, 0}};
 	uint16_t unused;
 	int c;
 
@@ -278,6 +280,9 @@ static void options_parse(struct load *l, int argc, char **argv)
 		case 'S':
 			l->settle_s = strtod(optarg, NULL);
 			break;
+		case 'r':
+			l->rate = strtod(optarg, NULL);
+			break;
 		case 'F':
 			l->from = strtol(optarg, NULL, 10);
 			break;
@@ -292,6 +297,8 @@ static void options_parse(struct load *l, int argc, char **argv)
 		die("what is %s?", argv[optind]);
 	if (l->nports == 0 || l->nports % 2 != 0)
 		die("ports come in pairs");
+	if (l->rate < 0 || (l->rate > 0 && (l->from >= 0 || l->mode != MODE_SPEED)))
+		die("--rate: positive, in mode speed, when all ports send");
 	if (l->from >= (int)l->nports || (l->from >= 0 && l->mode != MODE_SPEED))
 		die("--from: a port, in mode speed");
 	for (unsigned int i = 0; i < l->nports; i++) {

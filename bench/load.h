@@ -101,7 +101,8 @@ struct load {
 	double gap_ms;
 	double interval_ms; /* ping */
 	double settle_s;
-	int from; /* speed: only this port sends; negative: all */
+	double rate; /* speed: frames a second of each queue that sends; 0: as many as it takes */
+	int from;    /* speed: only this port sends; negative: all */
 
 	struct port ports[MAX_PORTS];
 	unsigned int nports;

@@ -40,6 +40,10 @@ def table(rows, machine):
                        f"{number(r['burst'], '6.1f')} {r['loss']:6d} "
                        f"{number(r['ratio_to_xvio'], '7.2f')} {r['flows']:8d} {r['rules']:5d}  "
                        f"{r['load_cycles_per_packet']:.0f} cycles/frame")
+            if "churn" in r:
+                out.append(f"{'':12} of {r['offered_mpps']:.2f} Mpps offered, while {r['churn']:.0f} "
+                           "flows a second were added and as many deleted; without that "
+                           f"{r['quiet_cycles']:.1f} cycles/packet")
     for mpps in BOUNDS_MPPS:
         out.append(f"{mpps} Mpps on two cores: {bound_cycles(mpps, machine['tsc_hz']):.0f} cycles "
                    "a packet at most")

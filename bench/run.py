@@ -22,6 +22,7 @@ import report
 from systems import LOAD_CPU, SYSTEMS, VNI, Failed, die_with_parent, installed
 
 NR_HUGEPAGES = "/proc/sys/vm/nr_hugepages"
+CHURN_LOAD = 0.8  # of saturation
 HUGEPAGES_MB = 2560  # OVS 1 GB, the load with 64 ports 0.7 GB, and room
 
 
@@ -35,6 +36,7 @@ class Case:
     flows: int = 0  # 0: one per port, and frames go round as they are
     rules: int = 0  # of the policy that both ports' traffic passes; the last one allows it
     sender: int = None  # only this port sends
+    churn: int = 0  # flows that the control plane adds and deletes a second meanwhile
 
 
 # The leanest driver that each ring has, so that the load outruns what it measures.
@@ -49,6 +51,7 @@ def all_cases(quick):
             Case("flow-1m", topology="l2", flows=1000000, rules=1000),
             Case("vxlan", topology="vxlan", flows=10000, rules=1000, sender=0),
             Case("vxlan-rx", topology="vxlan", flows=10000, rules=1000, sender=1),
+            Case("churn", topology="l2", flows=10000, rules=1000, churn=100000),
             Case("idle", ports=32)] + [Case("density", ports=n) for n in density]
 
 
@@ -126,9 +129,9 @@ class Bench:
         self.tsc_hz = result["tsc_hz"]
         return result
 
-    def measure_speed(self, system, case):
+    def measure_speed(self, system, case, *argv):
         load = self.load_start(system, case, "--mode", "speed",
-                               "--seconds", str(self.seconds + 0.2))
+                               "--seconds", str(self.seconds + 0.2), *argv)
         try:
             system.mark()
             time.sleep(self.seconds)
@@ -158,6 +161,15 @@ class Bench:
                 "loss": result["lost"], "reordered": result["reordered"],
                 "corrupt": result["corrupt"]}
 
+    def measure_churn(self, system, case):
+        """Saturation first; then the load takes CHURN_LOAD of that, with flows coming and going."""
+        rate = CHURN_LOAD * self.measure_speed(system, case)["mpps"] * 1e6
+        quiet = self.measure_speed(system, case, "--rate", str(rate / case.ports))
+        system.churn_start()
+        churned = self.measure_speed(system, case, "--rate", str(rate / case.ports))
+        return dict(churned, loss=quiet["loss"] + churned["loss"], offered_mpps=rate / 1e6,
+                    quiet_cycles=quiet["cycles_per_packet"], churn=system.churn_rate())
+
     def once(self, name, case):
         """One system, one case, one round; a fresh process each time."""
         directory = tempfile.mkdtemp(prefix="xvio-bench.")
@@ -166,6 +178,8 @@ class Bench:
             system.start(case)
             if case.name == "idle":
                 return self.measure_idle(system, case)
+            if case.churn:
+                return self.measure_churn(system, case)
             return self.measure_speed(system, case)
         except Failed as e:
             raise Failed(f"{e}\n{system.log_tail()}") from e
@@ -229,6 +243,9 @@ class Bench:
         row["load_cycles_per_packet"] = median(samples, "load_cycles_per_packet")
         # TSC cycles per packet of the whole core, worked or not: at saturation this is the cost
         row["wall_cycles_per_packet"] = self.tsc_hz / (row["mpps"] * 1e6)
+        for key in ("offered_mpps", "quiet_cycles", "churn"):
+            if key in samples[0]:
+                row[key] = median(samples, key)
         row["ratio_to_xvio"] = (statistics.median(cycles) / median(base, "cycles_per_packet")
                                 if base else None)
         return row

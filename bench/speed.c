@@ -17,8 +17,9 @@
 
 #include "load.h"
 
-#define LISTEN 64 /* passes between two looks at a queue that gets nothing but ARP */
-#define SAMPLE 64 /* one frame in this many is looked at; that costs a cache miss each */
+#define CATCH_UP_MS 10 /* --rate */
+#define LISTEN      64 /* passes between two looks at a queue that gets nothing but ARP */
+#define SAMPLE      64 /* one frame in this many is looked at; that costs a cache miss each */
 
 /*
  * The queue's flows, each once, then again: an LCG of full period (Hull and Dobell: power of two,
@@ -40,6 +41,7 @@ struct dir {
 	uint64_t shift;          /* known lost: the numbering runs ahead by so many */
 	struct flow_writer writer;
 	struct flow_order order;
+	uint64_t due;                     /* --rate: cycles, when the next burst may go */
 	struct rte_mbuf *held[MAX_BURST]; /* received, and the ring had no room to send */
 } __rte_cache_aligned;
 
@@ -48,6 +50,7 @@ struct speed {
 	struct dir *dirs;
 	unsigned int ndirs;
 	uint32_t window;
+	uint64_t pace;        /* --rate: cycles a frame, in 1/256; 0: as fast as it goes */
 	uint64_t moved, busy; /* of the last run_for() */
 	uint64_t reordered, corrupt;
 };
@@ -222,6 +225,20 @@ static inline uint16_t dir_turn(struct speed *s, struct dir *d, uint16_t burst)
 	return n;
 }
 
+/* Frames wait in our ring until a burst is due. What was missed (somebody else had our CPU) is
+ * caught up with, but not what has been missed for CATCH_UP_MS. */
+static uint16_t dir_paced_turn(struct speed *s, struct dir *d, uint16_t burst, uint64_t now)
+{
+	uint64_t most = rte_get_tsc_hz() / 1000 * CATCH_UP_MS;
+	uint16_t n;
+
+	if (now < d->due)
+		return 0;
+	n = dir_turn(s, d, burst);
+	d->due = RTE_MAX(d->due, now - most) + (n * s->pace >> 8);
+	return n;
+}
+
 static void run_for(struct speed *s, double seconds)
 {
 	uint64_t now = rte_rdtsc(), end = now + seconds * rte_get_tsc_hz();
@@ -233,7 +250,9 @@ static void run_for(struct speed *s, double seconds)
 		uint64_t moved = 0, t;
 
 		for (unsigned int i = 0; i < s->ndirs; i++) {
-			if (likely(!s->dirs[i].src->listens))
+			if (unlikely(s->pace != 0))
+				moved += dir_paced_turn(s, &s->dirs[i], burst, now);
+			else if (likely(!s->dirs[i].src->listens))
 				moved += dir_turn(s, &s->dirs[i], burst);
 			else if (pass % LISTEN == 0)
 				dir_listen(s, &s->dirs[i]);
@@ -302,6 +321,8 @@ void speed_run(struct load *l)
 
 	if (s.window == 0)
 		s.window = l->ports[0].queue_size * 3 / 4;
+	if (l->rate > 0)
+		s.pace = rte_get_tsc_hz() * 256 / l->rate;
 	for (unsigned int i = 0; i < l->nports; i++)
 		s.ndirs += l->ports[i].queues;
 	s.dirs = aligned_alloc(RTE_CACHE_LINE_SIZE, s.ndirs * sizeof(*s.dirs));

@@ -123,7 +123,7 @@ class Testpmd(System):
     name = "testpmd"
 
     def unsupported(self, case):
-        if case.rules:
+        if case.rules or case.churn:
             return "testpmd has no flows"
         if case.topology != "wire":
             return "testpmd does not learn addresses"
@@ -194,6 +194,9 @@ class OvsDpdk(System):
     binary = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
     bridge = "xviobench0"  # also the name of a tap, in a namespace of our own
     underlay = "xviobench1"
+
+    def unsupported(self, case):
+        return "flows are added by a program of XVIO's (churn.c)" if case.churn else None
 
     def ovs(self, *argv):
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=self.env)
@@ -326,14 +329,32 @@ class Xvio(System):
                 lines += [f"  - name: w{i}", f"    ports: [vm{i}, vm{i + 1}]"]
         with open(f"{self.dir}/host.yaml", "w") as f:
             f.write("\n".join(lines) + "\n")
-        daemon = self.spawn([self.program("xviod"), "-c", f"{self.dir}/host.yaml", "-s", self.api],
-                            "xviod.log")
+        program = self.program("flow-churn" if case.churn else "xviod")
+        daemon = self.spawn([program, "-c", f"{self.dir}/host.yaml", "-s", self.api],
+                            "xviod.log", env=dict(os.environ, XVIO_CHURN=str(case.churn)))
         wait_for("xviod", lambda: os.path.exists(self.api) and
                  all(os.path.exists(self.socket(i)) for i in range(case.ports)), daemon)
 
+    def churn_start(self):
+        self.processes[0].send_signal(signal.SIGUSR1)
+
+    def churn_rate(self):
+        """Flows that were added a second, and as many deleted, since churn_start(). What the program
+        says has to be so in the flow table, too."""
+        with open(f"{self.dir}/xviod.log", errors="replace") as f:
+            told = [json.loads(line) for line in f if line.startswith('{"seconds"')]
+        first, last = next(t for t in told if t["deleted"] > 0), told[-1]
+        kept = self.show("flow", "stats")["flows"]
+        if not last["added"] - last["deleted"] <= kept < last["added"] - last["deleted"] + 1000:
+            raise Failed(f"{last}, but {kept} flows")
+        return (last["deleted"] - first["deleted"]) / (last["seconds"] - first["seconds"])
+
     def worker(self):
-        done = subprocess.run([self.ctl, "-s", self.api, "--json", "worker", "show", "w0"],
-                              capture_output=True, text=True, timeout=10)
+        return self.show("worker", "show", "w0")
+
+    def show(self, *argv):
+        done = subprocess.run([self.ctl, "-s", self.api, "--json", *argv], capture_output=True,
+                              text=True, timeout=10)
         if done.returncode != 0:
             raise Failed(done.stderr.strip())
         return json.loads(done.stdout)
