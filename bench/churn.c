@@ -29,7 +29,7 @@ int __real_event_base_dispatch(struct event_base *events);
 int __wrap_event_base_dispatch(struct event_base *events);
 
 /*
- * To an address and port that no packet goes to; else what a policy's decision about UDP looks like.
+ * To an address and port that no packet goes to; else what a decision of a policy looks like.
  * Numbers come again when those that had them are long gone.
  */
 static struct xv_flow *flow_new(uint32_t n)

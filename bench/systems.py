@@ -39,6 +39,20 @@ def deny_rules(case):
     return [(address, 1000 + i) for i, address in enumerate(strangers + guests)]
 
 
+def seconds_waited(pids):
+    """How long the busiest thread of these processes was ready to run, and something else ran."""
+    busiest = (0, 0)
+    for pid in pids:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            try:
+                with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+                    ran, waited, _ = map(int, f.read().split())
+            except OSError:
+                continue  # it has ended
+            busiest = max(busiest, (ran, waited))
+    return busiest[1] / 1e9
+
+
 def wait_for(what, predicate, process, seconds=20):
     end = time.monotonic() + seconds
     while not predicate():
