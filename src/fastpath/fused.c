@@ -507,6 +507,8 @@ static bool edits_are_full(const struct xv_fused *fused)
 	return fused->n_free_edits == 0 && fused->edits_fresh == EDITS;
 }
 
+#define GROW_CROWDED 64 /* sets at a time: the crowded one's turn to be split may be far off */
+
 /* Is it an entry that is good for other packets? */
 static bool is_crowded_out(const struct xv_fused *fused, uint64_t way, const struct xv_fused_place *place, uint64_t bits)
 {
@@ -535,7 +537,8 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 		grow(fused);
 	way = way_for(fused, place, value, bits);
 	if (*way != 0 && is_crowded_out(fused, *way, place, bits)) {
-		grow(fused);
+		for (i = 0; i < GROW_CROWDED; i++)
+			grow(fused);
 		way = way_for(fused, place, value, bits);
 	}
 	if (*way != 0) {

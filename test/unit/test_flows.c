@@ -330,7 +330,7 @@ static void flows_do_not_crowd_each_other_out(void **state)
 	bind_flows();
 	flow = add_flow(0, NULL, NULL, output_to(1));
 	for (c = 0; c < RTE_DIM(counts); c++) {
-		for (pass = 0; pass < 4; pass++) {
+		for (pass = 0; pass < 8; pass++) {
 			misses = fused().misses;
 			for (i = 0; i < counts[c]; i++) {
 				assert_int_equal(xv_dummy_put(rig.ports[0], 0, make(&(struct packet){.port = (uint16_t)i})), 0);
@@ -338,7 +338,7 @@ static void flows_do_not_crowd_each_other_out(void **state)
 				(void)taken(1);
 			}
 		}
-		assert_true(fused().misses - misses <= counts[c] / 1000);
+		assert_true(fused().misses - misses <= 9 + counts[c] / 1000);
 	}
 	xv_flow_del(flow);
 }
