@@ -6,19 +6,23 @@
  * packet of a connection that is not stored is `new` each time.
  *
  * Class C (ARCHITECTURE.md): any worker looks up without a lock. The table is divided into shards by hash; a shard's lock is
- * taken to insert and to delete, and a connection's own lock for its state while more than one worker runs (a packet of
- * the other direction may be on another worker). Locks are spin locks held for tens of instructions; order: shard of
- * the lower number, shard of the higher, connection. Connections are type-stable: memory of one may become another, which
- * `generation` tells; it is even while the connection lives, odd while it does not.
+ * taken to insert and to delete, and a connection's own lock for its state (a packet of the other direction may be on
+ * another worker); the way of established packets, xv_conntrack_advance(), does without while only one worker runs. Locks are
+ * spin locks held for tens of instructions; order: shard of the lower number, shard of the higher, connection, account
+ * of half-open connections, pool of free memory. Connections are type-stable: memory of one may become another, which
+ * `generation` tells: its lowest bit is set while the connection does not live, and it changes, too, when mark or
+ * labels do, so that whoever remembers a generation knows that flows would still match as they did.
  *
  * Time is in milliseconds (32 bits, wraps; compare by difference). Who is beyond its timeout is not found any more, at once;
  * memory comes back by a timer wheel (xv_conntrack_expire()), never by a sweep over the table.
  *
- * Fairness: connections that have not seen an answer (half-open) are bounded per port that opened them; a port at its
- * bound loses its own oldest one. When the table is full the oldest half-open goes, established ones never do.
+ * Fairness: connections that are not proven (half-open: TCP and SCTP without a complete handshake, others without an answer)
+ * are bounded per port and zone that opened them: who is at the bound loses its own oldest one. When the table is full, whoever
+ * has most half-open ones loses its oldest; established ones never go.
  */
 #pragma once
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,7 +46,7 @@ struct xv_conntrack;
 
 enum xv_ct_dir { XV_CT_ORIGINAL, XV_CT_REPLY };
 
-/* One direction. ICMP queries: src_port is the identifier, dst_port type << 8 | code (each direction its own); protocols
+/* One direction. ICMP queries: src_port is the identifier, dst_port the bytes type, code (each direction its own); protocols
  * without ports: 0. 40 bytes, no padding: hashed and compared as words. */
 struct xv_ct_tuple {
 	union xv_ip_addr src, dst; /* IPv4: words[3], the others 0 */
@@ -51,6 +55,7 @@ struct xv_ct_tuple {
 	uint8_t ipv6; /* 0 or 1 */
 	uint16_t zone;
 };
+static_assert(sizeof(struct xv_ct_tuple) == 40, "words");
 
 enum xv_ct_helper { XV_CT_HELPER_NONE, XV_CT_HELPER_FTP, XV_CT_HELPER_TFTP };
 
@@ -91,7 +96,7 @@ struct xv_action_ct {
 
 struct xv_conntrack_config {
 	uint32_t connections; /* at most; memory is used as they are */
-	uint32_t half_open_per_port;
+	uint32_t half_open_per_port; /* and zone */
 	bool pick_up; /* TCP without having seen its handshake (after a restart, a migration) becomes a connection */
 };
 
@@ -106,7 +111,10 @@ bool xv_conntrack_expire(struct xv_conntrack *ct, uint32_t now_ms);
 
 /* ---- Packets: any worker ---- */
 
-/* What was found: to be remembered by a fused flow. */
+/*
+ * What was found. It goes with the packet from one ct action to the next (all zero at first): a packet that was looked up in
+ * this zone already is not looked up again, and its connection does not see it twice. A fused flow remembers it.
+ */
 struct xv_ct_hit {
 	struct xv_conn *conn; /* NULL: none is stored */
 	uint32_t generation;
@@ -115,20 +123,26 @@ struct xv_ct_hit {
 
 /*
  * Carry out a ct action on a packet that key and layout describe: look up, check and advance the state, commit, translate.
- * Fills the ct_ fields of key; with NAT the packet's headers and key change. 0, or -ENOBUFS and the like when the packet must be
- * dropped: *reason. The packet's first segment must be writable if flags have XV_CT_NAT.
+ * Fills the ct_ fields of key; with NAT the packet's headers and key change. 0, or the packet is to be dropped:
+ *   -ENOBUFS  the table is full, and nobody in it is half-open
+ *   -EDQUOT   the zone is at its limit
+ *   -ENOSPC   no free address or port for translation
+ *   -EADDRINUSE another connection has the reply's addresses and ports
+ *   -EINVAL   the packet cannot be translated
+ * The packet's first segment must be writable if flags have XV_CT_NAT.
  */
 int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *action, struct rte_mbuf *m,
 			struct xv_flow_key *key, struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit);
 
 /*
- * The next packet of a connection in the established state: advance it. True if it is still that connection, the packet is valid and its
- * state is established as before; false: nothing changed, the packet has to go the long way. l3, l4: offsets of headers of a packet
- * of a common shape (fused.h). The hot path: one cache line of the connection.
+ * The next packet of a connection that has seen both directions: advance it. True if it is still that connection, mark and labels are what
+ * they were, and the packet is valid and leaves its state as it is: a flow that matched on ct_state would match again. False:
+ * nothing changed, the packet has to go the long way. l3, l4: offsets of headers of a packet of a common shape (fused.h: no IP
+ * options, no fragment, whole headers; what they say about lengths is checked). The hot path: one cache line of the connection.
  */
 bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
 			  uint16_t l4, uint32_t now_ms);
-/* worker: what fused flows counted for it. */
+/* worker: what fused flows counted for it; bytes of L3. */
 void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, uint64_t packets, uint64_t bytes);
 
 /* ---- Looking and tidying up: control ---- */
@@ -208,5 +222,8 @@ enum xv_ct_timeout {
 extern const char *const xv_ct_timeout_names[XV_CT_TO_MAX];
 extern const uint32_t xv_ct_timeout_defaults_s[XV_CT_TO_MAX]; /* nf_conntrack's */
 
-/* Policy 0 is the default. seconds: XV_CT_TO_MAX of them, 0 = the default's. Takes effect with the next packet. -ENOSPC beyond 256. */
+#define XV_CT_POLICIES 256
+/* control. Policy 0 is the default. seconds: XV_CT_TO_MAX of them, 0 = nf_conntrack's. Takes effect with the next packet of each
+ * connection. -ENOSPC: no such number; -ERANGE: one is longer than XV_CT_TIMEOUT_MAX_S. */
+#define XV_CT_TIMEOUT_MAX_S 1000000 /* 11 days: differences of times are below 2^31 ms */
 int xv_conntrack_set_timeouts(struct xv_conntrack *ct, uint32_t policy, const uint32_t *seconds);
