@@ -8,7 +8,8 @@
  * slot has come: its owner compares the clock, and adds it again if its time is still to come (it was put off meanwhile, which needs
  * no word to the wheel; or it was far away, and is now sorted into a finer slot).
  *
- * Times are in milliseconds of 32 bits, which wrap; at most 2^31 - 1 ahead. No threads: the owner's lock.
+ * Times are in milliseconds of 32 bits, which wrap; at most 2^30 ahead (12 days), and time must come by at least that often.
+ * No threads: the owner's lock.
  */
 #pragma once
 
