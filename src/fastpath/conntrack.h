@@ -198,6 +198,19 @@ enum xv_ct_tcp_state {
 	XV_CT_TCP_STATES
 };
 
+enum xv_ct_sctp_state {
+	XV_CT_SCTP_NONE,
+	XV_CT_SCTP_CLOSED,
+	XV_CT_SCTP_COOKIE_WAIT,
+	XV_CT_SCTP_COOKIE_ECHOED,
+	XV_CT_SCTP_ESTABLISHED,
+	XV_CT_SCTP_SHUTDOWN_SENT,
+	XV_CT_SCTP_SHUTDOWN_RECD,
+	XV_CT_SCTP_SHUTDOWN_ACK_SENT,
+	XV_CT_SCTP_HEARTBEAT_SENT,
+	XV_CT_SCTP_STATES
+};
+
 /* Names as CTA_TIMEOUT_* and ovs-vsctl's ct_timeout policies have them. Order is that of xv_ct_timeout_names[]. */
 enum xv_ct_timeout {
 	XV_CT_TO_TCP_NONE, /* tcp: by enum xv_ct_tcp_state */
@@ -208,7 +221,7 @@ enum xv_ct_timeout {
 	XV_CT_TO_UDP_MULTIPLE,
 	XV_CT_TO_ICMP_FIRST,
 	XV_CT_TO_ICMP_REPLY,
-	XV_CT_TO_SCTP_CLOSED,
+	XV_CT_TO_SCTP_CLOSED, /* sctp: by enum xv_ct_sctp_state, from 1 on */
 	XV_CT_TO_SCTP_COOKIE_WAIT,
 	XV_CT_TO_SCTP_COOKIE_ECHOED,
 	XV_CT_TO_SCTP_ESTABLISHED,

@@ -6,7 +6,7 @@
  *   conntrack_tuple.c     tuple out of a packet, of the packet inside an ICMP error
  *   conntrack_table.c     shards, insertion, deletion, eviction, expiry
  *   conntrack_control.c   creation, walking, flushing, limits, timeouts, figures: the control thread's
- *   conntrack_tcp.c, _udp.c, _icmp.c, _sctp.c, _generic.c     protocols: is the packet valid, what does it make of the state
+ *   conntrack_proto.c, _tcp.c, _sctp.c     protocols: is the packet valid, what does it make of the state
  *   conntrack_hot.h       the same for the next packet of an established connection
  *   conntrack_nat.c       choice of tuples, translation of packets
  *   conntrack_helper.c, _ftp.c, _tftp.c   expectations
@@ -22,26 +22,50 @@
 #include "fastpath/conntrack.h"
 #include "table/timer_wheel.h"
 
-/* What TCP window tracking keeps of a sender (RFC 9293, terms of "Real Stateful TCP Packet Filtering in IP Filter", van
- * Rooij: end = highest sequence number sent, max_end = highest that may be sent, max_win = largest window advertised). */
+/*
+ * What TCP window tracking keeps of a sender, by G. van Rooij, "Real Stateful TCP Packet Filtering in IP Filter": the receiver will
+ * take sequence numbers up to max_end, and up to `end` was sent.
+ */
 struct xv_ct_tcp_peer {
-	uint32_t end, max_end, max_win, max_ack;
-	uint8_t scale;
-	uint8_t flags;
-	uint16_t pad;
+	uint32_t end;	  /* one behind the highest sequence number sent */
+	uint32_t max_end; /* the highest that the other side's window allows */
+	uint32_t max_win; /* largest window advertised, scaled; 0: has sent nothing yet */
+	uint32_t max_ack; /* highest acknowledged, if XV_TCP_MAX_ACK */
 };
 
-/* Only the protocol's own file looks inside. */
+/* xv_ct_tcp_conn.peer_flags; the first two also in last_flags */
+#define XV_TCP_SCALE 0x01    /* sent the window scale option */
+#define XV_TCP_SACK 0x02     /* sent the SACK-permitted option */
+#define XV_TCP_CLOSED 0x04   /* sent the first FIN */
+#define XV_TCP_LIBERAL 0x08  /* was picked up: windows are not known, and not enforced */
+#define XV_TCP_UNACKED 0x10  /* what it sent is not all acknowledged */
+#define XV_TCP_MAX_ACK 0x20  /* max_ack is valid */
+/* xv_ct_tcp_conn.last_flags */
+#define XV_TCP_CHALLENGE 0x04	 /* an ACK may be a challenge (RFC 5961), not the last of the connection */
+#define XV_TCP_SIMULTANEOUS 0x08 /* both sides sent SYN */
+
+struct xv_ct_tcp_conn {
+	struct xv_ct_tcp_peer peer[2]; /* by direction */
+	/* The last segment that was taken, or let through without being understood: retransmissions, RFC 5961. */
+	uint32_t last_seq, last_ack, last_end;
+	uint16_t last_win;
+	uint8_t peer_flags[2];
+	uint8_t scale[2];
+	uint8_t last_kind : 3, last_dir : 1, last_scale : 4;
+	uint8_t last_flags : 4, retransmits : 4;
+};
+
+struct xv_ct_sctp_conn {
+	rte_be32_t vtag[2]; /* that packets of a direction carry */
+	uint8_t inits;	    /* bits by direction: an INIT was seen, and no COOKIE-ACK since */
+	bool probing;	    /* a HEARTBEAT had a wrong tag: by direction probe_dir; its answer may change tags */
+	uint8_t probe_dir;
+};
+
+/* Only the protocol's own file, and conntrack_hot.h, look inside. */
 union xv_ct_proto_state {
-	struct {
-		struct xv_ct_tcp_peer peer[2]; /* by direction */
-		uint32_t last_seq, last_ack;   /* retransmission and challenge detection */
-		uint8_t last_dir, pad;
-		uint16_t misc;
-	} tcp;
-	struct {
-		rte_be32_t vtag[2];
-	} sctp;
+	struct xv_ct_tcp_conn tcp;
+	struct xv_ct_sctp_conn sctp;
 	struct {
 		uint32_t opened_ms;
 	} udp;
