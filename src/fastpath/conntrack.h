@@ -97,16 +97,17 @@ struct xv_action_ct {
 struct xv_conntrack_config {
 	uint32_t connections; /* at most; memory is used as they are */
 	uint32_t half_open_per_port; /* and zone */
+	uint32_t now_ms; /* what time it is */
 	bool pick_up; /* TCP without having seen its handshake (after a restart, a migration) becomes a connection */
 };
 
-/* control. */
+/* control. 0, -ENOMEM, or -EINVAL: a number is 0, or more than 2^30. */
 int xv_conntrack_create(const struct xv_conntrack_config *config, struct xv_conntrack **ct);
 /* control, after the workers. Accepts NULL. */
 void xv_conntrack_destroy(struct xv_conntrack *ct);
 /* control. Several workers run from now on (true), or one (false); a grace period before and after. */
 void xv_conntrack_set_shared(struct xv_conntrack *ct, bool shared);
-/* control, from a timer every 100 ms or so: give back connections that timed out; work is bounded. True: there is more. */
+/* control, from a timer every 100 ms or so: give back connections that timed out. Work is bounded; true: there is more. */
 bool xv_conntrack_expire(struct xv_conntrack *ct, uint32_t now_ms);
 
 /* ---- Packets: any worker ---- */
@@ -119,6 +120,7 @@ struct xv_ct_hit {
 	struct xv_conn *conn; /* NULL: none is stored */
 	uint32_t generation;
 	uint8_t dir; /* enum xv_ct_dir */
+	bool error;  /* an ICMP error about it: no packet of its own */
 };
 
 /*
@@ -162,13 +164,14 @@ struct xv_ct_info {
 };
 
 /* Walk all; calls fn for up to max connections from *cursor (0 at first) on. False: came to the end. Those that live all the while are
- * seen exactly once. */
-bool xv_conntrack_walk(struct xv_conntrack *ct, uint64_t *cursor, unsigned int max,
+ * seen exactly once; fn must not come back here. */
+bool xv_conntrack_walk(struct xv_conntrack *ct, uint32_t now_ms, uint64_t *cursor, unsigned int max,
 		       void (*fn)(const struct xv_ct_info *info, void *arg), void *arg);
 /* Delete the connection with this original or reply tuple. -ENOENT. */
-int xv_conntrack_delete(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple);
-/* Delete those that match says; NULL: all. Number deleted. Bounded pieces, may run while workers do. */
-uint64_t xv_conntrack_flush(struct xv_conntrack *ct, bool (*match)(const struct xv_ct_info *info, void *arg), void *arg);
+int xv_conntrack_delete(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint32_t now_ms);
+/* Delete those that match says; NULL: all. Number deleted. Workers go on meanwhile. */
+uint64_t xv_conntrack_flush(struct xv_conntrack *ct, uint32_t now_ms,
+			    bool (*match)(const struct xv_ct_info *info, void *arg), void *arg);
 
 struct xv_conntrack_stats {
 	uint64_t connections, half_open; /* now */
@@ -179,7 +182,7 @@ void xv_conntrack_get_stats(const struct xv_conntrack *ct, struct xv_conntrack_s
 
 /* At most so many connections in a zone; 0: no limit. */
 void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit);			/* of zones without their own */
-int xv_conntrack_set_zone_limit(struct xv_conntrack *ct, uint16_t zone, uint32_t limit); /* UINT32_MAX: no own one */
+void xv_conntrack_set_zone_limit(struct xv_conntrack *ct, uint16_t zone, uint32_t limit); /* UINT32_MAX: no own one */
 void xv_conntrack_get_zone(const struct xv_conntrack *ct, uint16_t zone, uint32_t *limit, uint32_t *connections);
 
 /* ---- Timeouts ---- */
