@@ -156,7 +156,7 @@ struct xv_ct_info {
 	uint32_t mark;
 	uint32_t timeout_ms; /* left */
 	uint32_t status;     /* IPS_* of linux/netfilter/nf_conntrack_common.h: what OVS prints */
-	uint8_t tcp_state;   /* enum xv_ct_tcp_state */
+	uint8_t state;	     /* enum xv_ct_tcp_state, enum xv_ct_sctp_state; 0 for others */
 	uint8_t helper;
 	bool has_master;
 	struct xv_ct_tuple master; /* original tuple of the connection that this one is related to */

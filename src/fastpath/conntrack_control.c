@@ -231,7 +231,7 @@ static bool info_of(struct xv_conntrack *ct, uint32_t index, uint32_t now_ms, st
 	info->mark = conn->mark;
 	info->timeout_ms = xv_conn_expires(conn) - now_ms;
 	info->status = status_of(conn);
-	info->tcp_state = conn->tuple[0].proto == 6 ? conn->state : XV_CT_TCP_NONE;
+	info->state = conn->tuple[0].proto == 6 || conn->tuple[0].proto == 132 ? conn->state : 0;
 	info->helper = conn->helper;
 	info->has_master = conn->flags & XV_CONN_RELATED;
 	if (info->has_master)

@@ -154,17 +154,17 @@ static void tcp_states(void **state)
 	assert_int_equal(tcp_send(CT_SYN, 100, 0, 0), NEW);
 	assert_int_equal(tcp_send(CT_SYN, 100, 0, COMMIT), NEW);
 	info = the_only_one();
-	assert_int_equal(info.tcp_state, XV_CT_TCP_SYN_SENT);
+	assert_int_equal(info.state, XV_CT_TCP_SYN_SENT);
 	assert_int_equal(info.status, IPS_CONFIRMED);
 	assert_int_equal(info.timeout_ms, 120 * S);
 	assert_int_equal(tcp_send(CT_SYN, 100, 0, 0), NEW); /* again */
 	assert_int_equal(tcp_answer(CT_SYN | CT_ACK, 500, 101, 0), REPLY);
-	assert_int_equal(the_only_one().tcp_state, XV_CT_TCP_SYN_RECV);
+	assert_int_equal(the_only_one().state, XV_CT_TCP_SYN_RECV);
 	assert_int_equal(stats().half_open, 1); /* an answer is not yet proof */
 	assert_int_equal(tcp_send(CT_ACK, 101, 501, 0), EST);
 	assert_int_equal(stats().half_open, 0);
 	info = the_only_one();
-	assert_int_equal(info.tcp_state, XV_CT_TCP_ESTABLISHED);
+	assert_int_equal(info.state, XV_CT_TCP_ESTABLISHED);
 	assert_int_equal(info.status, IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED);
 	assert_int_equal(info.timeout_ms, 432000 * S);
 	assert_int_equal(info.packets[0], 3);
@@ -176,7 +176,7 @@ static void tcp_states(void **state)
 	assert_int_equal(tcp_send(CT_FIN | CT_ACK, 101, 501, 0), EST);
 	assert_int_equal(tcp_answer(CT_FIN | CT_ACK, 501, 102, 0), REPLY);
 	assert_int_equal(tcp_send(CT_ACK, 102, 502, 0), EST);
-	assert_int_equal(the_only_one().tcp_state, XV_CT_TCP_TIME_WAIT);
+	assert_int_equal(the_only_one().state, XV_CT_TCP_TIME_WAIT);
 	assert_int_equal(the_only_one().timeout_ms, 120 * S);
 	/* A SYN opens anew. */
 	assert_int_equal(tcp_send(CT_SYN, 70000, 0, 0), NEW);
@@ -207,7 +207,7 @@ static void tcp_wrong_checksum(void **state)
 	p.bytes[14 + 20 + 16] ^= 1;
 	assert_int_equal(xv_conntrack_packet(ct, &action, &p.m, &p.key, &p.layout, now, &p.hit), 0);
 	assert_int_equal(p.key.ct_state, INVALID);
-	assert_int_equal(the_only_one().tcp_state, XV_CT_TCP_ESTABLISHED);
+	assert_int_equal(the_only_one().state, XV_CT_TCP_ESTABLISHED);
 }
 
 static void icmp_queries(void **state)
