@@ -111,6 +111,15 @@ static inline uint64_t entry_of(uint64_t hash, uint32_t index, enum xv_ct_dir di
 	return hash >> 32 << 32 | index << 1 | (uint32_t)dir;
 }
 
+/* All lines that the packet is going to need, at once. */
+static inline void prefetch(const struct xv_conn *conn)
+{
+	unsigned int i;
+
+	for (i = 0; i < sizeof(*conn); i += 64)
+		rte_prefetch0((const uint8_t *)conn + i);
+}
+
 /* Whoever has this tuple, expired or not; *generation: as it was before the look at the tuple. NULL: none. */
 static struct xv_conn *lookup(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint64_t hash,
 			      enum xv_ct_dir *dir, uint32_t *generation)
@@ -126,6 +135,7 @@ static struct xv_conn *lookup(struct xv_conntrack *ct, const struct xv_ct_tuple 
 			if (likely(entry >> 32 != hash >> 32) || entry == 0)
 				continue;
 			conn = &ct->conns[(uint32_t)entry >> 1];
+			prefetch(conn);
 			*dir = entry & DIR_MASK;
 			*generation = atomic_load_explicit(&conn->generation, memory_order_acquire);
 			if (!(*generation & XV_CONN_DEAD) && tuple_is(&conn->tuple[*dir], tuple))
