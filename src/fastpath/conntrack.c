@@ -230,8 +230,11 @@ static bool is_force(const struct way *w)
 /* RFC 792, RFC 4443: somebody on the way says what became of a packet of this connection. */
 static int icmp_error(struct way *w)
 {
-	struct xv_conn *conn = xv_ct_find(w->ct, &w->tuple, w->hash, w->now_ms, &w->dir);
+	struct xv_conn *conn;
 
+	if (!xv_ct_checksum_is_ok(w->m, &w->packet))
+		return invalid(w);
+	conn = xv_ct_find(w->ct, &w->tuple, w->hash, w->now_ms, &w->dir);
 	if (conn == NULL)
 		return invalid(w);
 	/* It tells whoever sent that packet, nobody else. */

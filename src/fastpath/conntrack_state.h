@@ -222,7 +222,7 @@ enum xv_ct_kind {
 	XV_CT_KIND_QUERY, /* has a tuple of its own */
 	XV_CT_KIND_ERROR, /* an ICMP error: the tuple is that of the packet inside, reversed: the direction of the error itself */
 };
-/* What a packet is. packet is filled for XV_CT_KIND_QUERY. */
+/* What a packet is. Of protocols without ports l4 may be 0: nothing is behind the IP header. */
 enum xv_ct_kind xv_ct_tuple_of(const struct rte_mbuf *m, const struct xv_flow_key *key,
 			       const struct xv_flow_layout *layout, uint16_t zone, struct xv_ct_tuple *tuple,
 			       struct xv_ct_packet *packet);

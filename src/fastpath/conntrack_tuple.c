@@ -22,6 +22,11 @@ static bool is_icmp(uint8_t proto, bool ipv6)
 	return proto == (ipv6 ? PROTO_ICMPV6 : PROTO_ICMP);
 }
 
+static bool has_ports(uint8_t proto)
+{
+	return proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_SCTP;
+}
+
 /* Destination unreachable, source quench, redirect, time exceeded, parameter problem; ICMPv6: as the RFC says, all below
  * 128. */
 static bool is_error(uint8_t type, bool ipv6)
@@ -39,7 +44,7 @@ static bool fill_ports(struct xv_ct_tuple *t, const uint8_t *l4, uint8_t proto, 
 		t->dst_port = xv_load16(l4);
 		return xv_ct_icmp_reverse(t->dst_port, ipv6) != 0xffff;
 	}
-	if (proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_SCTP) {
+	if (has_ports(proto)) {
 		t->src_port = xv_load16(l4);
 		t->dst_port = xv_load16(l4 + 2);
 	}
@@ -126,7 +131,9 @@ enum xv_ct_kind xv_ct_tuple_of(const struct rte_mbuf *m, const struct xv_flow_ke
 		.csum_ok = true,
 	};
 	/* A later fragment has no transport header: to be tracked, datagrams must be put together before. */
-	if ((!ipv6 && key->eth_type != TYPE_IPV4) || key->ip_frag == XV_FRAG_LATER || layout->l4 == 0)
+	if ((!ipv6 && key->eth_type != TYPE_IPV4) || layout->l3 == 0 || key->ip_frag == XV_FRAG_LATER || p->proto == 0)
+		return XV_CT_KIND_NONE;
+	if (layout->l4 == 0 && (has_ports(p->proto) || is_icmp(p->proto, ipv6)))
 		return XV_CT_KIND_NONE;
 	l4 = p->data + p->l4;
 	tuple->zone = zone;

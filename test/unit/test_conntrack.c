@@ -255,6 +255,10 @@ static void icmp_errors(void **state)
 	to_server.dst = udp.dst;
 	to_server.inner = &back;
 	assert_int_equal(send(&to_server, 0), RELATED);
+	ct_packet_make(&p, &unreachable, 1);
+	p.bytes[14 + 20 + 2] ^= 1; /* checksum */
+	assert_int_equal(xv_conntrack_packet(ct, &action, &p.m, &p.key, &p.layout, now, &p.hit), 0);
+	assert_int_equal(p.key.ct_state, INVALID);
 	/* To somebody who did not send that packet. */
 	unreachable.dst++;
 	assert_int_equal(send(&unreachable, 0), INVALID);
@@ -280,12 +284,15 @@ static void icmpv6_errors(void **state)
 static void other_protocols(void **state)
 {
 	struct ct_frame gre = {.proto = 47, .src = 1, .dst = 2, .payload = 20}, back = ct_frame_reply(&gre);
-	struct ct_frame igmp = {.proto = 2, .src = 1, .dst = 2, .payload = 4}; /* cut off: no transport header */
+	struct ct_frame igmp = {.proto = 2, .src = 1, .dst = 2, .payload = 4}, empty = {.proto = 253, .src = 1, .dst = 2};
 
 	(void)state;
 	assert_int_equal(send(&gre, COMMIT), NEW);
 	assert_int_equal(send(&back, 0), REPLY);
-	assert_int_equal(send(&igmp, 0), INVALID);
+	assert_int_equal(send(&igmp, COMMIT), NEW);
+	assert_int_equal(send(&empty, COMMIT), NEW);
+	empty.ipv6 = true;
+	assert_int_equal(send(&empty, COMMIT), NEW);
 }
 
 static void not_ip(void **state)
