@@ -86,6 +86,7 @@ static void *worker_run(void *arg)
 	uint32_t round;
 
 	(void)xv_rcu_register(id);
+	pthread_barrier_wait(&barrier);
 	xv_rcu_online(id);
 	for (step = 0; step < STEPS && !failed; step++) {
 		uint32_t now_ms = atomic_load_explicit(&now, memory_order_relaxed), n = unit_random(&rnd, FRAMES);
@@ -191,6 +192,7 @@ static void threads(void **state)
 	running = WORKERS;
 	for (i = 0; i < WORKERS; i++)
 		assert_int_equal(pthread_create(&ids[i], NULL, worker_run, (void *)(uintptr_t)i), 0);
+	pthread_barrier_wait(&barrier);
 	control_run();
 	for (round = 0; round < 20; round++) {
 		uint64_t cursor = 0;
