@@ -95,7 +95,7 @@ struct xv_action_ct {
 /* ---- The table ---- */
 
 struct xv_conntrack_config {
-	uint32_t connections; /* at most; memory is used as they are */
+	uint32_t connections; /* there is room for; large tables hold some thousand more. Memory is used as they are */
 	uint32_t half_open_per_port; /* and zone */
 	uint32_t now_ms; /* what time it is */
 	bool pick_up; /* TCP without having seen its handshake (after a restart, a migration) becomes a connection */

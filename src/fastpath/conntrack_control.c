@@ -94,11 +94,12 @@ int xv_conntrack_create(const struct xv_conntrack_config *config, struct xv_conn
 	ct = zalloc_lines(sizeof(*ct));
 	if (ct == NULL)
 		return -ENOMEM;
-	ct->max = config->connections;
 	ct->half_open_max = config->half_open_per_port;
 	ct->pick_up = config->pick_up;
 	/* Not so much that a small table seems full while shards keep what is left. */
 	ct->stock = RTE_MIN(config->connections / (XV_CT_SHARDS * 1024), (uint32_t)STOCK_MAX);
+	/* Others' stocks are on top, so that nobody is refused before the table is full. */
+	ct->max = config->connections + 2 * XV_CT_SHARDS * ct->stock;
 	ct->bucket_mask = buckets_for(config->connections) - 1;
 	atomic_store_explicit(&ct->fresh, 1, memory_order_relaxed);
 	atomic_store_explicit(&ct->fresh_bucket, 1, memory_order_relaxed);
