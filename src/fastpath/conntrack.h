@@ -6,19 +6,23 @@
  * packet of a connection that is not stored is `new` each time.
  *
  * Class C (ARCHITECTURE.md): any worker looks up without a lock. The table is divided into shards by hash; a shard's lock is
- * taken to insert and to delete, and a connection's own lock for its state while more than one worker runs (a packet of
- * the other direction may be on another worker). Locks are spin locks held for tens of instructions; order: shard of
- * the lower number, shard of the higher, connection. Connections are type-stable: memory of one may become another, which
- * `generation` tells; it is even while the connection lives, odd while it does not.
+ * taken to insert and to delete, and a connection's own lock for its state (a packet of the other direction may be on
+ * another worker); the way of established packets, xv_conntrack_advance(), does without while only one worker runs. Locks are
+ * spin locks held for tens of instructions; order: shard of the lower number, shard of the higher, connection, account
+ * of half-open connections, pool of free memory. Connections are type-stable: memory of one may become another, which
+ * `generation` tells: its lowest bit is set while the connection does not live, and it changes, too, when mark or
+ * labels do, so that whoever remembers a generation knows that flows would still match as they did.
  *
  * Time is in milliseconds (32 bits, wraps; compare by difference). Who is beyond its timeout is not found any more, at once;
  * memory comes back by a timer wheel (xv_conntrack_expire()), never by a sweep over the table.
  *
- * Fairness: connections that have not seen an answer (half-open) are bounded per port that opened them; a port at its
- * bound loses its own oldest one. When the table is full the oldest half-open goes, established ones never do.
+ * Fairness: connections that are not proven (half-open: TCP and SCTP without a complete handshake, others without an answer)
+ * are bounded per port and zone that opened them: who is at the bound loses its own oldest one. When the table is full, whoever
+ * has most half-open ones loses its oldest; established ones never go.
  */
 #pragma once
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,7 +46,7 @@ struct xv_conntrack;
 
 enum xv_ct_dir { XV_CT_ORIGINAL, XV_CT_REPLY };
 
-/* One direction. ICMP queries: src_port is the identifier, dst_port type << 8 | code (each direction its own); protocols
+/* One direction. ICMP queries: src_port is the identifier, dst_port the bytes type, code (each direction its own); protocols
  * without ports: 0. 40 bytes, no padding: hashed and compared as words. */
 struct xv_ct_tuple {
 	union xv_ip_addr src, dst; /* IPv4: words[3], the others 0 */
@@ -51,6 +55,7 @@ struct xv_ct_tuple {
 	uint8_t ipv6; /* 0 or 1 */
 	uint16_t zone;
 };
+static_assert(sizeof(struct xv_ct_tuple) == 40, "words");
 
 enum xv_ct_helper { XV_CT_HELPER_NONE, XV_CT_HELPER_FTP, XV_CT_HELPER_TFTP };
 
@@ -90,45 +95,56 @@ struct xv_action_ct {
 /* ---- The table ---- */
 
 struct xv_conntrack_config {
-	uint32_t connections; /* at most; memory is used as they are */
-	uint32_t half_open_per_port;
+	uint32_t connections; /* there is room for; large tables hold some thousand more. Memory is used as they are */
+	uint32_t half_open_per_port; /* and zone */
+	uint32_t now_ms; /* what time it is */
 	bool pick_up; /* TCP without having seen its handshake (after a restart, a migration) becomes a connection */
 };
 
-/* control. */
+/* control. 0, -ENOMEM, or -EINVAL: a number is 0, or more than 2^30. */
 int xv_conntrack_create(const struct xv_conntrack_config *config, struct xv_conntrack **ct);
 /* control, after the workers. Accepts NULL. */
 void xv_conntrack_destroy(struct xv_conntrack *ct);
 /* control. Several workers run from now on (true), or one (false); a grace period before and after. */
 void xv_conntrack_set_shared(struct xv_conntrack *ct, bool shared);
-/* control, from a timer every 100 ms or so: give back connections that timed out; work is bounded. True: there is more. */
+/* control, from a timer every 100 ms or so: give back connections that timed out. Work is bounded; true: there is more. */
 bool xv_conntrack_expire(struct xv_conntrack *ct, uint32_t now_ms);
 
 /* ---- Packets: any worker ---- */
 
-/* What was found: to be remembered by a fused flow. */
+/*
+ * What was found. It goes with the packet from one ct action to the next (all zero at first): a packet that was looked up in
+ * this zone already is not looked up again, and its connection does not see it twice. A fused flow remembers it.
+ */
 struct xv_ct_hit {
 	struct xv_conn *conn; /* NULL: none is stored */
 	uint32_t generation;
 	uint8_t dir; /* enum xv_ct_dir */
+	bool error;  /* an ICMP error about it: no packet of its own */
 };
 
 /*
  * Carry out a ct action on a packet that key and layout describe: look up, check and advance the state, commit, translate.
- * Fills the ct_ fields of key; with NAT the packet's headers and key change. 0, or -ENOBUFS and the like when the packet must be
- * dropped: *reason. The packet's first segment must be writable if flags have XV_CT_NAT.
+ * Fills the ct_ fields of key; with NAT the packet's headers and key change. 0, or the packet is to be dropped:
+ *   -ENOBUFS  the table is full, and nobody in it is half-open
+ *   -EDQUOT   the zone is at its limit
+ *   -ENOSPC   no free address or port for translation
+ *   -EADDRINUSE another connection has the reply's addresses and ports
+ *   -EINVAL   the packet cannot be translated
+ * The packet's first segment must be writable if flags have XV_CT_NAT.
  */
 int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *action, struct rte_mbuf *m,
 			struct xv_flow_key *key, struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit);
 
 /*
- * The next packet of a connection in the established state: advance it. True if it is still that connection, the packet is valid and its
- * state is established as before; false: nothing changed, the packet has to go the long way. l3, l4: offsets of headers of a packet
- * of a common shape (fused.h). The hot path: one cache line of the connection.
+ * The next packet of a connection that has seen both directions: advance it. True if it is still that connection, mark and labels are what
+ * they were, and the packet is valid and leaves its state as it is: a flow that matched on ct_state would match again. False:
+ * nothing changed, the packet has to go the long way. l3, l4: offsets of headers of a packet of a common shape (fused.h: no IP
+ * options, no fragment, whole headers; what they say about lengths is checked). The hot path: one cache line of the connection.
  */
 bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
 			  uint16_t l4, uint32_t now_ms);
-/* worker: what fused flows counted for it. */
+/* worker: what fused flows counted for it; bytes of L3. */
 void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, uint64_t packets, uint64_t bytes);
 
 /* ---- Looking and tidying up: control ---- */
@@ -140,7 +156,7 @@ struct xv_ct_info {
 	uint32_t mark;
 	uint32_t timeout_ms; /* left */
 	uint32_t status;     /* IPS_* of linux/netfilter/nf_conntrack_common.h: what OVS prints */
-	uint8_t tcp_state;   /* enum xv_ct_tcp_state */
+	uint8_t state;	     /* enum xv_ct_tcp_state, enum xv_ct_sctp_state; 0 for others */
 	uint8_t helper;
 	bool has_master;
 	struct xv_ct_tuple master; /* original tuple of the connection that this one is related to */
@@ -148,13 +164,14 @@ struct xv_ct_info {
 };
 
 /* Walk all; calls fn for up to max connections from *cursor (0 at first) on. False: came to the end. Those that live all the while are
- * seen exactly once. */
-bool xv_conntrack_walk(struct xv_conntrack *ct, uint64_t *cursor, unsigned int max,
+ * seen exactly once; fn must not come back here. */
+bool xv_conntrack_walk(struct xv_conntrack *ct, uint32_t now_ms, uint64_t *cursor, unsigned int max,
 		       void (*fn)(const struct xv_ct_info *info, void *arg), void *arg);
 /* Delete the connection with this original or reply tuple. -ENOENT. */
-int xv_conntrack_delete(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple);
-/* Delete those that match says; NULL: all. Number deleted. Bounded pieces, may run while workers do. */
-uint64_t xv_conntrack_flush(struct xv_conntrack *ct, bool (*match)(const struct xv_ct_info *info, void *arg), void *arg);
+int xv_conntrack_delete(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint32_t now_ms);
+/* Delete those that match says; NULL: all. Number deleted. Workers go on meanwhile. */
+uint64_t xv_conntrack_flush(struct xv_conntrack *ct, uint32_t now_ms,
+			    bool (*match)(const struct xv_ct_info *info, void *arg), void *arg);
 
 struct xv_conntrack_stats {
 	uint64_t connections, half_open; /* now */
@@ -165,7 +182,7 @@ void xv_conntrack_get_stats(const struct xv_conntrack *ct, struct xv_conntrack_s
 
 /* At most so many connections in a zone; 0: no limit. */
 void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit);			/* of zones without their own */
-int xv_conntrack_set_zone_limit(struct xv_conntrack *ct, uint16_t zone, uint32_t limit); /* UINT32_MAX: no own one */
+void xv_conntrack_set_zone_limit(struct xv_conntrack *ct, uint16_t zone, uint32_t limit); /* UINT32_MAX: no own one */
 void xv_conntrack_get_zone(const struct xv_conntrack *ct, uint16_t zone, uint32_t *limit, uint32_t *connections);
 
 /* ---- Timeouts ---- */
@@ -184,6 +201,19 @@ enum xv_ct_tcp_state {
 	XV_CT_TCP_STATES
 };
 
+enum xv_ct_sctp_state {
+	XV_CT_SCTP_NONE,
+	XV_CT_SCTP_CLOSED,
+	XV_CT_SCTP_COOKIE_WAIT,
+	XV_CT_SCTP_COOKIE_ECHOED,
+	XV_CT_SCTP_ESTABLISHED,
+	XV_CT_SCTP_SHUTDOWN_SENT,
+	XV_CT_SCTP_SHUTDOWN_RECD,
+	XV_CT_SCTP_SHUTDOWN_ACK_SENT,
+	XV_CT_SCTP_HEARTBEAT_SENT,
+	XV_CT_SCTP_STATES
+};
+
 /* Names as CTA_TIMEOUT_* and ovs-vsctl's ct_timeout policies have them. Order is that of xv_ct_timeout_names[]. */
 enum xv_ct_timeout {
 	XV_CT_TO_TCP_NONE, /* tcp: by enum xv_ct_tcp_state */
@@ -194,7 +224,7 @@ enum xv_ct_timeout {
 	XV_CT_TO_UDP_MULTIPLE,
 	XV_CT_TO_ICMP_FIRST,
 	XV_CT_TO_ICMP_REPLY,
-	XV_CT_TO_SCTP_CLOSED,
+	XV_CT_TO_SCTP_CLOSED, /* sctp: by enum xv_ct_sctp_state, from 1 on */
 	XV_CT_TO_SCTP_COOKIE_WAIT,
 	XV_CT_TO_SCTP_COOKIE_ECHOED,
 	XV_CT_TO_SCTP_ESTABLISHED,
@@ -208,5 +238,8 @@ enum xv_ct_timeout {
 extern const char *const xv_ct_timeout_names[XV_CT_TO_MAX];
 extern const uint32_t xv_ct_timeout_defaults_s[XV_CT_TO_MAX]; /* nf_conntrack's */
 
-/* Policy 0 is the default. seconds: XV_CT_TO_MAX of them, 0 = the default's. Takes effect with the next packet. -ENOSPC beyond 256. */
+#define XV_CT_POLICIES 256
+/* control. Policy 0 is the default. seconds: XV_CT_TO_MAX of them, 0 = nf_conntrack's. Takes effect with the next packet of each
+ * connection. -ENOSPC: no such number; -ERANGE: one is longer than XV_CT_TIMEOUT_MAX_S. */
+#define XV_CT_TIMEOUT_MAX_S 1000000 /* 11 days: differences of times are below 2^31 ms */
 int xv_conntrack_set_timeouts(struct xv_conntrack *ct, uint32_t policy, const uint32_t *seconds);

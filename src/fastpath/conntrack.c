@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A packet's way through connection tracking: see conntrack.h. */
+#include "fastpath/conntrack.h"
+
+#include <errno.h>
+
+#include <rte_branch_prediction.h>
+#include <rte_mbuf.h>
+
+#include "fastpath/conntrack_helper.h"
+#include "fastpath/conntrack_hot.h"
+#include "fastpath/conntrack_nat.h"
+#include "fastpath/conntrack_table.h"
+#include "net/bytes.h"
+
+#define RETRIES 4 /* when another worker was faster */
+
+#define NAT_BITS (XV_CS_SRC_NAT | XV_CS_DST_NAT)
+
+/* A packet on its way. */
+struct way {
+	struct xv_conntrack *ct;
+	const struct xv_action_ct *action;
+	struct rte_mbuf *m;
+	struct xv_flow_key *key;
+	struct xv_flow_layout *layout;
+	struct xv_ct_hit *hit;
+	uint32_t now_ms;
+	enum xv_ct_kind kind;
+	enum xv_ct_dir dir;
+	uint64_t hash;
+	struct xv_ct_tuple tuple;
+	struct xv_ct_packet packet;
+};
+
+static const struct xv_ct_proto *proto_of(uint8_t proto, bool ipv6)
+{
+	switch (proto) {
+	case 6:
+		return &xv_ct_tcp;
+	case 17:
+		return &xv_ct_udp;
+	case 1:
+		return ipv6 ? &xv_ct_generic : &xv_ct_icmp;
+	case 58:
+		return ipv6 ? &xv_ct_icmpv6 : &xv_ct_generic;
+	case 132:
+		return &xv_ct_sctp;
+	default:
+		return &xv_ct_generic;
+	}
+}
+
+/* ---- What flows see ---- */
+
+static void clear(struct xv_flow_key *key)
+{
+	key->ct_state = 0;
+	key->ct_mark = 0;
+	key->ct_label[0] = key->ct_label[1] = 0;
+	key->ct_zone = 0;
+	key->ct_tp_src = key->ct_tp_dst = 0;
+	key->ct_proto = 0;
+	memset(&key->ct_src, 0, sizeof(key->ct_src));
+	memset(&key->ct_dst, 0, sizeof(key->ct_dst));
+}
+
+/* The original direction's tuple, as OVS shows it: of ICMP type and code. */
+static void show_tuple(struct xv_flow_key *key, const struct xv_ct_tuple *t)
+{
+	key->ct_src = t->src;
+	key->ct_dst = t->dst;
+	key->ct_proto = t->proto;
+	if (t->proto == (t->ipv6 ? 58 : 1)) {
+		uint16_t type_code = rte_be_to_cpu_16(t->dst_port);
+
+		key->ct_tp_src = rte_cpu_to_be_16(type_code >> 8);
+		key->ct_tp_dst = rte_cpu_to_be_16(type_code & 0xff);
+	} else {
+		key->ct_tp_src = t->src_port;
+		key->ct_tp_dst = t->dst_port;
+	}
+}
+
+/* A packet that is of no connection and opens none. It goes on; flows decide. */
+static int invalid(const struct way *w)
+{
+	clear(w->key);
+	w->key->ct_state = XV_CS_TRACKED | XV_CS_INVALID;
+	w->key->ct_zone = w->action->zone;
+	*w->hit = (struct xv_ct_hit){0};
+	xv_ct_count(w->ct, w->hash, XV_CT_COUNT_INVALID);
+	return 0;
+}
+
+/* ct_state as the kernel's ovs_ct_update_key() makes it, but for translation: a connection that is stored is not `new` for its
+ * replies, one that was announced is `related` for ever. */
+static uint32_t state_of(const struct way *w, const struct xv_conn *conn)
+{
+	uint32_t state = XV_CS_TRACKED;
+
+	if (conn->flags & XV_CONN_RELATED)
+		state |= XV_CS_RELATED;
+	if (w->dir == XV_CT_REPLY)
+		state |= XV_CS_REPLY;
+	if (w->kind == XV_CT_KIND_ERROR)
+		return state | XV_CS_RELATED;
+	if (conn->flags & XV_CONN_SEEN_REPLY)
+		return state | XV_CS_ESTABLISHED;
+	return conn->flags & XV_CONN_RELATED ? state : state | XV_CS_NEW;
+}
+
+/* The connection is locked. */
+static void show_conn(const struct way *w, const struct xv_conn *conn, uint32_t state)
+{
+	struct xv_flow_key *key = w->key;
+
+	key->ct_state = state;
+	key->ct_zone = w->action->zone;
+	key->ct_mark = conn->mark;
+	key->ct_label[0] = conn->label[0];
+	key->ct_label[1] = conn->label[1];
+	show_tuple(key, conn->flags & XV_CONN_RELATED ? &conn->master : &conn->tuple[XV_CT_ORIGINAL]);
+}
+
+/* ---- A connection that is stored; it is locked ---- */
+
+static void count_packet(const struct way *w, struct xv_conn *conn)
+{
+	_Atomic uint64_t *packets = &conn->packets[w->dir], *bytes = &conn->bytes[w->dir];
+	uint32_t len = w->layout->payload_end - w->layout->l3;
+
+	atomic_store_explicit(packets, atomic_load_explicit(packets, memory_order_relaxed) + 1, memory_order_relaxed);
+	atomic_store_explicit(bytes, atomic_load_explicit(bytes, memory_order_relaxed) + len, memory_order_relaxed);
+}
+
+static uint64_t masked(uint64_t old, uint64_t value, uint64_t mask)
+{
+	return (old & ~mask) | (value & mask);
+}
+
+/* Mark and labels of the action. Who remembers the generation is to look again if they change. */
+static void set_mark(const struct xv_action_ct *action, struct xv_conn *conn)
+{
+	uint32_t mark = (uint32_t)masked(conn->mark, action->mark, action->mark_mask), generation;
+	uint64_t label0 = masked(conn->label[0], action->label[0], action->label_mask[0]);
+	uint64_t label1 = masked(conn->label[1], action->label[1], action->label_mask[1]);
+	const uint32_t version = ((1u << XV_CONN_VERSION_BITS) - 1) & ~XV_CONN_DEAD;
+
+	if (mark == conn->mark && label0 == conn->label[0] && label1 == conn->label[1])
+		return;
+	/* Helpers read those of a master without its lock. */
+	__atomic_store_n(&conn->mark, mark, __ATOMIC_RELAXED);
+	__atomic_store_n(&conn->label[0], label0, __ATOMIC_RELAXED);
+	__atomic_store_n(&conn->label[1], label1, __ATOMIC_RELAXED);
+	generation = atomic_load_explicit(&conn->generation, memory_order_relaxed);
+	generation = (generation & ~version) | ((generation + 2) & version);
+	atomic_store_explicit(&conn->generation, generation, memory_order_release);
+}
+
+static void remember(const struct way *w, struct xv_conn *conn)
+{
+	w->hit->conn = conn;
+	w->hit->generation = atomic_load_explicit(&conn->generation, memory_order_relaxed);
+	w->hit->dir = (uint8_t)w->dir;
+	w->hit->error = w->kind == XV_CT_KIND_ERROR;
+}
+
+/* Translate, and let the helper look: once for each packet in a zone. The connection stays locked. */
+static int carry_out(const struct way *w, struct xv_conn *conn, bool again)
+{
+	bool nat = w->action->flags & XV_CT_NAT, error = w->kind == XV_CT_KIND_ERROR;
+	int rc = 0;
+
+	if (nat && conn->flags & (XV_CONN_SNAT | XV_CONN_DNAT) && !(w->key->ct_state & NAT_BITS))
+		rc = xv_ct_nat_translate(conn, w->dir, error, w->m, w->key, w->layout);
+	if (rc == 0 && conn->flags & XV_CONN_HELPER && !again && !error)
+		rc = xv_ct_helper_packet(w->ct->helpers, conn, w->dir, w->m, w->key, w->layout, nat, w->now_ms);
+	return rc;
+}
+
+/* Show the connection, set marks, translate; the connection is unlocked. again: this packet was here before. */
+static int pass(const struct way *w, struct xv_conn *conn, bool again)
+{
+	uint32_t keep = again ? w->key->ct_state & NAT_BITS : 0;
+	int rc;
+
+	if (w->action->flags & XV_CT_COMMIT)
+		set_mark(w->action, conn);
+	show_conn(w, conn, state_of(w, conn) | keep);
+	rc = carry_out(w, conn, again);
+	remember(w, conn);
+	xv_conn_unlock(conn);
+	return rc;
+}
+
+/* The same packet, in the same zone: what it found then, if that still lives. Locked, or NULL. */
+static struct xv_conn *find_again(struct way *w)
+{
+	struct xv_conn *conn = w->hit->conn;
+
+	if (conn == NULL || w->key->ct_zone != w->action->zone || !(w->key->ct_state & XV_CS_TRACKED))
+		return NULL;
+	xv_conn_lock(conn);
+	if (!xv_conn_is_alive(conn, xv_conn_incarnation(w->hit->generation))) {
+		xv_conn_unlock(conn);
+		return NULL;
+	}
+	w->dir = w->hit->dir;
+	w->kind = w->hit->error ? XV_CT_KIND_ERROR : XV_CT_KIND_QUERY;
+	return conn;
+}
+
+/* Unlocks it. */
+static void remove_locked(const struct way *w, struct xv_conn *conn)
+{
+	uint32_t incarnation = xv_conn_incarnation(atomic_load_explicit(&conn->generation, memory_order_relaxed));
+
+	xv_conn_unlock(conn);
+	(void)xv_ct_kill(w->ct, conn, incarnation, XV_CT_WHY_DELETED, w->now_ms);
+}
+
+static bool is_force(const struct way *w)
+{
+	const uint8_t both = XV_CT_FORCE | XV_CT_COMMIT;
+
+	return (w->action->flags & both) == both && w->dir == XV_CT_REPLY;
+}
+
+/* RFC 792, RFC 4443: somebody on the way says what became of a packet of this connection. */
+static int icmp_error(struct way *w)
+{
+	struct xv_conn *conn;
+
+	if (!xv_ct_checksum_is_ok(w->m, &w->packet))
+		return invalid(w);
+	conn = xv_ct_find(w->ct, &w->tuple, w->hash, w->now_ms, &w->dir);
+	if (conn == NULL)
+		return invalid(w);
+	/* It tells whoever sent that packet, nobody else. */
+	if (memcmp(&w->key->ip_dst, &conn->tuple[w->dir].dst, sizeof(w->key->ip_dst)) != 0) {
+		xv_conn_unlock(conn);
+		return invalid(w);
+	}
+	return pass(w, conn, false);
+}
+
+/*
+ * Which packets' checksums are looked at: those that can open, close or reset something, and of protocols that never take the hot
+ * way. So it makes no difference by which way a packet comes.
+ */
+static void check(struct way *w, bool opens)
+{
+	struct xv_ct_packet *p = &w->packet;
+	bool plain = p->proto == 6 ? !(p->data[p->l4 + 13] & (XV_TCP_FIN | XV_TCP_SYN | XV_TCP_RST)) : p->proto == 17;
+
+	if (opens || !plain)
+		p->csum_ok = xv_ct_checksum_is_ok(w->m, p);
+}
+
+/* It is unlocked. Its time became shorter: the wheel is to know. */
+static void tidy(const struct way *w, struct xv_conn *conn, uint32_t incarnation, bool shorter, bool last)
+{
+	if (unlikely(last))
+		(void)xv_ct_kill(w->ct, conn, incarnation, XV_CT_WHY_DELETED, w->now_ms);
+	else if (unlikely(shorter))
+		xv_ct_rearm(w->ct, conn, incarnation, w->now_ms);
+}
+
+/* Advance a connection that is stored and locked; it is unlocked. 1: it is gone, and the packet may open another. */
+static int known(struct way *w, struct xv_conn *conn)
+{
+	const struct xv_ct_proto *proto = proto_of(w->packet.proto, w->packet.ipv6);
+	uint32_t incarnation = xv_conn_incarnation(atomic_load_explicit(&conn->generation, memory_order_relaxed));
+	uint32_t before = xv_conn_expires(conn);
+	enum xv_ct_verdict verdict;
+	bool shorter;
+	int rc;
+
+	check(w, false);
+	w->packet.ack_shift = 0;
+	if (unlikely(conn->flags & XV_CONN_SEQ_ADJUST && w->packet.proto == 6))
+		w->packet.ack_shift = xv_ct_helper_ack_shift(w->ct->helpers, conn, w->dir,
+							     xv_load_be32(w->packet.data + w->packet.l4 + 8));
+	verdict = proto->packet(conn, w->dir, &w->packet, xv_ct_timeouts(w->ct, conn->timeouts), w->now_ms);
+	shorter = (int32_t)(xv_conn_expires(conn) - before) < 0;
+	if (verdict == XV_CT_REOPEN) {
+		remove_locked(w, conn);
+		return 1;
+	}
+	if (verdict == XV_CT_VALID || verdict == XV_CT_VALID_LAST) {
+		if (w->dir == XV_CT_REPLY)
+			conn->flags |= XV_CONN_SEEN_REPLY;
+		if (conn->flags & XV_CONN_HALF_OPEN &&
+		    conn->flags & (proto->handshake ? XV_CONN_ASSURED : XV_CONN_ASSURED | XV_CONN_SEEN_REPLY))
+			xv_ct_settle(w->ct, conn);
+		count_packet(w, conn);
+		rc = pass(w, conn, false);
+	} else {
+		xv_conn_unlock(conn);
+		rc = invalid(w);
+	}
+	tidy(w, conn, incarnation, shorter, verdict == XV_CT_VALID_LAST);
+	return rc;
+}
+
+/* ---- A connection that is not stored ---- */
+
+struct taken {
+	struct xv_conntrack *ct;
+	uint32_t now_ms;
+};
+
+static bool is_taken(const struct xv_ct_tuple *reply, void *arg)
+{
+	const struct taken *taken = arg;
+
+	return xv_ct_is_taken(taken->ct, reply, taken->now_ms);
+}
+
+/* The reply tuple, by translation or without. Another number each time for whoever needs chance. */
+static int choose_reply(const struct way *w, struct xv_conn *from, const struct xv_ct_expected *e, unsigned int attempt)
+{
+	struct xv_ct_tuple *original = &from->tuple[XV_CT_ORIGINAL], *reply = &from->tuple[XV_CT_REPLY];
+	struct taken taken = {w->ct, w->now_ms};
+	uint64_t random = w->hash + ((uint64_t)w->now_ms + attempt) * UINT64_C(0x9e3779b97f4a7c15);
+	int rc = 0;
+
+	xv_ct_tuple_reverse(original, reply);
+	if (!(w->action->flags & XV_CT_NAT))
+		return 0;
+	random = (random ^ random >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+	random ^= random >> 32;
+	if (e != NULL && e->nat)
+		rc = xv_ct_nat_follow(e, original, reply, is_taken, &taken, random);
+	else if (w->action->nat.flags & (XV_NAT_SRC | XV_NAT_DST))
+		rc = xv_ct_nat_choose(&w->action->nat, original, reply, is_taken, &taken, random);
+	if (rc != 0)
+		xv_ct_count(w->ct, w->hash, XV_CT_COUNT_NAT);
+	from->flags &= (uint8_t)~(XV_CONN_SNAT | XV_CONN_DNAT);
+	from->flags |= xv_ct_nat_flags(original, reply);
+	return rc;
+}
+
+/* Store it. 0; 1: another worker did meanwhile; else drop the packet. */
+static int commit(struct way *w, struct xv_conn *from, const struct xv_ct_expected *e)
+{
+	unsigned int attempt;
+	struct xv_conn *conn;
+	int rc;
+
+	from->flags |= XV_CONN_HALF_OPEN;
+	if (from->flags & XV_CONN_ASSURED)
+		from->flags &= (uint8_t)~XV_CONN_HALF_OPEN;
+	from->port = (uint16_t)w->key->in_port;
+	set_mark(w->action, from);
+	for (attempt = 0; attempt < RETRIES; attempt++) {
+		rc = choose_reply(w, from, e, attempt);
+		if (rc == 0)
+			rc = xv_ct_insert(w->ct, from, w->now_ms, &conn);
+		/* A translation that somebody else chose at the same time: choose another. */
+		if (rc != -EADDRINUSE || !(w->action->flags & XV_CT_NAT))
+			break;
+	}
+	if (rc != 0)
+		return rc == -EEXIST ? 1 : rc;
+	if (w->action->helper != XV_CT_HELPER_NONE && !(conn->flags & XV_CONN_RELATED) &&
+	    xv_ct_helper_attach(w->ct->helpers, conn, w->action->helper) == 0) {
+		conn->helper = w->action->helper;
+		conn->flags |= XV_CONN_HELPER;
+	}
+	count_packet(w, conn);
+	/* To this packet it is still a new one. */
+	show_conn(w, conn, state_of(w, conn) | XV_CS_NEW);
+	rc = carry_out(w, conn, false);
+	remember(w, conn);
+	xv_conn_unlock(conn);
+	return rc;
+}
+
+/* 1: there is such a connection by now. */
+static int unknown(struct way *w)
+{
+	const struct xv_ct_proto *proto = proto_of(w->packet.proto, w->packet.ipv6);
+	bool store = w->action->flags & XV_CT_COMMIT, announced;
+	uint32_t policy = store && w->action->timeouts < XV_CT_POLICIES ? w->action->timeouts : 0;
+	struct xv_ct_expected e;
+	struct xv_conn from;
+
+	memset(&from, 0, sizeof(from));
+	check(w, true);
+	if (!proto->open(&from, &w->packet, w->ct->pick_up, xv_ct_timeouts(w->ct, (uint8_t)policy), w->now_ms))
+		return invalid(w);
+	w->dir = XV_CT_ORIGINAL;
+	from.timeouts = (uint8_t)policy;
+	from.tuple[XV_CT_ORIGINAL] = w->tuple;
+	announced = xv_ct_expected(w->ct->helpers, &w->tuple, store, w->now_ms, &e);
+	if (announced) {
+		from.flags |= XV_CONN_RELATED;
+		from.master = e.master_tuple;
+		from.mark = e.mark;
+		from.label[0] = e.label[0];
+		from.label[1] = e.label[1];
+	}
+	if (store)
+		return commit(w, &from, announced ? &e : NULL);
+	show_conn(w, &from, state_of(w, &from) | XV_CS_NEW);
+	*w->hit = (struct xv_ct_hit){0};
+	return 0;
+}
+
+int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *action, struct rte_mbuf *m,
+			struct xv_flow_key *key, struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit)
+{
+	struct way w = {.ct = ct, .action = action, .m = m, .key = key, .layout = layout, .hit = hit, .now_ms = now_ms};
+	struct xv_conn *conn;
+	unsigned int i;
+	int rc = 0;
+
+	if (action->flags & XV_CT_CLEAR) {
+		clear(key);
+		*hit = (struct xv_ct_hit){0};
+		return 0;
+	}
+	conn = find_again(&w);
+	if (conn != NULL && !is_force(&w))
+		return pass(&w, conn, true);
+	if (conn != NULL)
+		remove_locked(&w, conn);
+	w.kind = xv_ct_tuple_of(m, key, layout, action->zone, &w.tuple, &w.packet);
+	if (w.kind == XV_CT_KIND_NONE)
+		return invalid(&w);
+	w.hash = xv_ct_hash(ct, &w.tuple);
+	if (w.kind == XV_CT_KIND_ERROR)
+		return icmp_error(&w);
+	for (i = 0; i < RETRIES; i++) {
+		conn = xv_ct_find(ct, &w.tuple, w.hash, now_ms, &w.dir);
+		if (conn != NULL && is_force(&w)) {
+			remove_locked(&w, conn);
+			conn = NULL;
+		}
+		if (conn != NULL) {
+			rc = known(&w, conn);
+			if (rc != 1)
+				return rc;
+		}
+		rc = unknown(&w);
+		if (rc != 1)
+			return rc;
+	}
+	return -EADDRINUSE;
+}
+
+/* ---- The hot way ---- */
+
+bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
+			  uint16_t l4, uint32_t now_ms)
+{
+	bool shared = atomic_load_explicit(&ct->shared, memory_order_relaxed), ok = false;
+	const uint8_t *ip = data + l3;
+	struct xv_conn *conn = hit->conn;
+	uint32_t len;
+	uint8_t proto;
+
+	if (unlikely(conn == NULL || hit->error))
+		return false;
+	if (likely(ip[0] >> 4 == 4)) {
+		len = xv_load_be16(ip + 2) + l3 - l4;
+		proto = ip[9];
+	} else {
+		len = xv_load_be16(ip + 4) + 40u + l3 - l4;
+		proto = ip[6];
+	}
+	if (unlikely(shared))
+		xv_conn_lock(conn);
+	if (likely(atomic_load_explicit(&conn->generation, memory_order_acquire) == hit->generation &&
+		   (conn->flags & (XV_CONN_SEEN_REPLY | XV_CONN_HELPER)) == XV_CONN_SEEN_REPLY &&
+		   !xv_conn_is_expired(conn, now_ms)))
+		ok = xv_ct_hot(conn, hit->dir, data + l4, len, proto, xv_ct_timeouts(ct, conn->timeouts), now_ms) == XV_CT_VALID;
+	if (unlikely(shared))
+		xv_conn_unlock(conn);
+	return ok;
+}
+
+void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, uint64_t packets, uint64_t bytes)
+{
+	struct xv_conn *conn = hit->conn;
+	_Atomic uint64_t *p, *b;
+
+	(void)ct;
+	if (conn == NULL)
+		return;
+	p = &conn->packets[hit->dir];
+	b = &conn->bytes[hit->dir];
+	xv_conn_lock(conn);
+	if (xv_conn_is_alive(conn, xv_conn_incarnation(hit->generation))) {
+		atomic_store_explicit(p, atomic_load_explicit(p, memory_order_relaxed) + packets, memory_order_relaxed);
+		atomic_store_explicit(b, atomic_load_explicit(b, memory_order_relaxed) + bytes, memory_order_relaxed);
+	}
+	xv_conn_unlock(conn);
+}
