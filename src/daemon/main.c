@@ -29,6 +29,7 @@
 #include "fastpath/vtep.h"
 #include "port/eal.h"
 #include "table/rcu.h"
+#include "virtio/ring_place.h"
 #include "virtio/vhost_user.h"
 
 #define DEFAULT_HOST_FILE  "/etc/xvio/host.yaml"
@@ -200,6 +201,27 @@ static void raise_file_limit(void)
 	}
 }
 
+/* Next to the API socket: one file, one daemon. */
+static void open_ring_places(const char *api_socket)
+{
+	static const char suffix[] = ".sock";
+	size_t len = strlen(api_socket), tail = sizeof(suffix) - 1;
+	char sentence[sizeof(struct xv_err) + 64];
+	struct xv_err err = {0};
+	char *path;
+
+	if (len > tail && strcmp(api_socket + len - tail, suffix) == 0)
+		len -= tail;
+	if (asprintf(&path, "%.*s.rings", (int)len, api_socket) < 0)
+		return;
+	(void)xv_ring_places_open(path, &err);
+	free(path);
+	if (err.code == XV_ERR_NONE)
+		return;
+	xv_err_sentence(&err, NULL, sentence, sizeof(sentence));
+	xv_log(XV_LOG_WARNING, "xviod", "%s", sentence);
+}
+
 /* Timers of some milliseconds matter to reconnecting ports. */
 static struct event_base *events_create(void)
 {
@@ -274,6 +296,7 @@ static int run(struct daemon *d)
 		complain(&err, rc, NULL, "vhost");
 		goto out_events;
 	}
+	open_ring_places(d->options.api_socket);
 	rc = xv_host_create(d->events, &d->allowed, &d->host);
 	if (rc < 0) {
 		complain(&err, rc, NULL, "host");
@@ -322,6 +345,7 @@ out_signals:
 out_host:
 	xv_host_destroy(d->host);
 out_vhost:
+	xv_ring_places_close();
 	xv_vhost_fini();
 out_events:
 	event_base_free(d->events);

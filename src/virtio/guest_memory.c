@@ -161,6 +161,9 @@ int xv_file_map(struct xv_file_map *map, const char *what, int fd, uint64_t offs
 				  strerror(errno));
 	map->map_len = len;
 	map->at = (uint8_t *)map->map + (offset - start);
+	map->dev = st.st_dev;
+	map->ino = st.st_ino;
+	map->offset = offset;
 	map->watch = watch(map->map, len, broken);
 	if (map->watch < 0) {
 		(void)munmap(map->map, len);

@@ -27,6 +27,7 @@ struct xv_file_map {
 	void *map;   /* what was mapped: whole pages (of the file's page size) around that */
 	size_t map_len;
 	int watch; /* slot of the SIGBUS handler */
+	uint64_t dev, ino, offset; /* which file, and where `at` is in it */
 };
 
 struct xv_region {

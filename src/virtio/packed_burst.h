@@ -132,53 +132,72 @@ next:
 }
 
 /*
- * Write n used descriptors from used_idx on, one per position; the first of them last, with release,
- * so that the guest sees all or none. lens NULL: zero (buffers that we only read).
+ * Say that n descriptors from used_idx on are about to be given back, and move on. They are then written from the
+ * last to the first, so that the guest sees all or none. Should we be killed meanwhile, the next life finishes it.
  */
-static inline void packed_put_used(struct xv_vring *vq, const uint16_t *ids, const uint32_t *lens,
-				   unsigned int n)
+static inline void packed_begin_used(struct xv_vring *vq, uint32_t n, bool merged)
 {
-	uint16_t wrote = lens != NULL ? VRING_DESC_F_WRITE : 0;
-	uint64_t first = (lens != NULL ? lens[0] : 0) | (uint64_t)ids[0] << 32 |
-			 (uint64_t)(uint16_t)(used_flags(vq->used_wrap) | wrote) << 48;
-	struct vring_packed_desc *first_desc = &vq->packed[vq->used_idx];
-	uint32_t pos = vq->used_idx;
-	unsigned int i;
-
-	for (i = 1; i < n; i++) {
-		uint64_t rest;
-
-		if (unlikely(++pos == vq->size)) {
-			pos = 0;
-			vq->used_wrap = !vq->used_wrap;
-		}
-		rest = (lens != NULL ? lens[i] : 0) | (uint64_t)ids[i] << 32 |
-		       (uint64_t)(uint16_t)(used_flags(vq->used_wrap) | wrote) << 48;
-		memcpy((uint8_t *)&vq->packed[pos] + 8, &rest, sizeof(rest));
-	}
-	if (++pos == vq->size) {
-		pos = 0;
-		vq->used_wrap = !vq->used_wrap;
-	}
-	vq->used_idx = (uint16_t)pos;
-	__atomic_store_n((uint64_t *)(void *)((uint8_t *)first_desc + 8), first, __ATOMIC_RELEASE);
-}
-
-/* One used descriptor for a chain that takes `count` positions (2.8.9: the others are skipped). */
-static inline void packed_put_used_chain(struct xv_vring *vq, uint16_t id, uint32_t len,
-					 uint16_t count, uint16_t wrote)
-{
-	struct vring_packed_desc *desc = &vq->packed[vq->used_idx];
-	uint64_t rest = len | (uint64_t)id << 32 |
-			(uint64_t)(uint16_t)(used_flags(vq->used_wrap) | wrote) << 48;
-	uint32_t pos = (uint32_t)vq->used_idx + count;
+	const struct xv_ring_position from = {vq->used_idx, vq->used_wrap};
+	uint32_t pos = vq->used_idx + n;
 
 	if (pos >= vq->size) {
 		pos -= vq->size;
 		vq->used_wrap = !vq->used_wrap;
 	}
 	vq->used_idx = (uint16_t)pos;
-	__atomic_store_n((uint64_t *)(void *)((uint8_t *)desc + 8), rest, __ATOMIC_RELEASE);
+	atomic_store_explicit(vq->burst,
+			      xv_ring_burst(from, (struct xv_ring_position){vq->used_idx, vq->used_wrap}, merged),
+			      memory_order_relaxed);
+	/* Its reader comes after our death: the order of the stores counts, not when others see them. */
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void packed_write_used(struct xv_vring *vq, uint32_t pos, uint32_t len, uint16_t id, uint16_t flags)
+{
+	__atomic_store_n((uint64_t *)(void *)((uint8_t *)&vq->packed[pos] + 8),
+			 len | (uint64_t)id << 32 | (uint64_t)flags << 48, __ATOMIC_RELEASE);
+}
+
+/* Give n descriptors back that stand alone; lens NULL: zero (buffers that we only read). */
+static inline void packed_put_used(struct xv_vring *vq, const uint16_t *ids, const uint32_t *lens,
+				   unsigned int n)
+{
+	const uint16_t wrote = lens != NULL ? VRING_DESC_F_WRITE : 0, flags = used_flags(vq->used_wrap) | wrote;
+	uint32_t pos = vq->used_idx;
+	unsigned int i = n;
+
+	packed_begin_used(vq, n, false);
+	for (; i > 0 && unlikely(pos + i > vq->size); i--) /* beyond the end: next lap */
+		packed_write_used(vq, pos + i - 1 - vq->size, lens != NULL ? lens[i - 1] : 0, ids[i - 1],
+				  flags ^ (F_AVAIL | F_USED));
+	for (; i > 0; i--)
+		packed_write_used(vq, pos + i - 1, lens != NULL ? lens[i - 1] : 0, ids[i - 1], flags);
+}
+
+/*
+ * One used descriptor each for n chains that take counts[i] positions (2.8.9: the others are skipped). More than one:
+ * one merged packet, whose first chain tells how many there are.
+ */
+static inline void packed_put_used_chains(struct xv_vring *vq, const uint16_t *ids, const uint32_t *lens,
+					  const uint16_t *counts, uint16_t n, uint16_t wrote)
+{
+	uint32_t total = 0, pos;
+	uint16_t i;
+	bool wrap;
+
+	for (i = 0; i < n; i++)
+		total += counts[i];
+	packed_begin_used(vq, total, n > 1);
+	pos = vq->used_idx;
+	wrap = vq->used_wrap;
+	for (i = n; i > 0; i--) {
+		if (pos < counts[i - 1]) {
+			pos += vq->size;
+			wrap = !wrap;
+		}
+		pos -= counts[i - 1];
+		packed_write_used(vq, pos, lens[i - 1], ids[i - 1], used_flags(wrap) | wrote);
+	}
 }
 
 /* A burst has moved used_idx on from `from`: log the descriptors written, notify. */
@@ -221,7 +240,7 @@ static __attribute__((noinline)) int packed_recv_one(struct xv_vring *vq, struct
 	packed_advance(vq, count);
 	if (vq->inflight != NULL)
 		xv_inflight_put_packed(vq->inflight, entry, vq->avail_idx, vq->avail_wrap);
-	packed_put_used_chain(vq, id, 0, count, 0);
+	packed_put_used_chains(vq, &id, &(const uint32_t){0}, &count, 1, 0);
 	if (vq->inflight != NULL)
 		xv_inflight_done_packed(vq->inflight, entry);
 	if (rc != 0)
@@ -280,33 +299,6 @@ uint16_t XV_PACKED(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n
 	if (taken > 0)
 		packed_publish(vq, from);
 	return done;
-}
-
-/*
- * The chains of one merged packet, the first last: the guest must not see it before the others,
- * because num_buffers counts on them.
- */
-static void packed_put_used_merged(struct xv_vring *vq, const uint16_t *ids, const uint32_t *lens,
-				   const uint16_t *counts, uint16_t n)
-{
-	uint16_t first_idx = vq->used_idx, end_idx, i;
-	bool first_wrap = vq->used_wrap, end_wrap;
-	uint32_t pos = (uint32_t)first_idx + counts[0];
-
-	if (pos >= vq->size) {
-		pos -= vq->size;
-		vq->used_wrap = !vq->used_wrap;
-	}
-	vq->used_idx = (uint16_t)pos;
-	for (i = 1; i < n; i++)
-		packed_put_used_chain(vq, ids[i], lens[i], counts[i], VRING_DESC_F_WRITE);
-	end_idx = vq->used_idx;
-	end_wrap = vq->used_wrap;
-	vq->used_idx = first_idx;
-	vq->used_wrap = first_wrap;
-	packed_put_used_chain(vq, ids[0], lens[0], counts[0], VRING_DESC_F_WRITE);
-	vq->used_idx = end_idx;
-	vq->used_wrap = end_wrap;
 }
 
 /* n chains from the present position on go into the in-flight log as taken, and as about to be given back. */
@@ -388,7 +380,7 @@ static __attribute__((noinline)) bool packed_send_one(struct xv_vring *vq, struc
 		packed_take_inflight(vq, counts, entries, n);
 	xv_packet_to_chain(vq, &pieces, m, n);
 	packed_advance(vq, total);
-	packed_put_used_merged(vq, ids, lens, counts, n);
+	packed_put_used_chains(vq, ids, lens, counts, n, VRING_DESC_F_WRITE);
 	if (vq->inflight != NULL)
 		for (i = 0; i < n; i++)
 			xv_inflight_done_packed(vq->inflight, entries[i]);

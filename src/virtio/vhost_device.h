@@ -14,6 +14,7 @@
 #include "virtio/dirty_log.h"
 #include "virtio/guest_memory.h"
 #include "virtio/inflight.h"
+#include "virtio/ring_place.h"
 #include "virtio/vhost_msg.h"
 #include "virtio/vhost_socket.h"
 #include "virtio/vhost_user.h"
@@ -34,6 +35,8 @@ struct xv_vhost_ring {
 	uint16_t avail_idx, used_idx;
 	bool avail_wrap, used_wrap;
 	bool rebased;
+	uint32_t base; /* where the front end believes it stands: as it said, or as it was told */
+	struct xv_ring_place *place; /* packed: where it stands, for another life of ours; NULL = none */
 	int kick_fd, call_fd, err_fd; /* -1 = none */
 };
 

@@ -98,6 +98,12 @@ static void set_kick_fd(struct xv_vhost *v, uint32_t index, int fd)
 	close_fd(&old);
 }
 
+static void forget_place(struct xv_vhost_ring *r)
+{
+	xv_ring_place_forget(r->place);
+	r->place = NULL;
+}
+
 /* None runs until it is kicked off again (SET_VRING_KICK). */
 static void halt_rings(struct xv_vhost *v)
 {
@@ -444,6 +450,7 @@ static int set_vring_base(struct xv_vhost *v, struct xv_vhost_message *msg, stru
 		r->avail_wrap = avail >> 15 != 0;
 		r->used_idx = used & 0x7fff;
 		r->used_wrap = used >> 15 != 0;
+		r->base = avail | (uint32_t)used << 16;
 	}
 	return restart(v, state->index, err);
 }
@@ -460,6 +467,9 @@ static int get_vring_base(struct xv_vhost *v, struct xv_vhost_message *msg, stru
 	if ((v->features & XV_BIT(VIRTIO_F_RING_PACKED)) != 0)
 		state->num |= (uint32_t)r->avail_wrap << 15 | (uint32_t)r->used_idx << 16 |
 			      (uint32_t)r->used_wrap << 31;
+	/* Now the front end knows where it stands. */
+	r->base = state->num;
+	forget_place(r);
 	return 0;
 }
 
@@ -630,7 +640,10 @@ static void reset_rings(struct xv_vhost *v)
 		r->has_addr = r->enabled = r->started = false;
 		r->avail_idx = r->used_idx = 0;
 		r->avail_wrap = r->used_wrap = true; /* packed rings begin so */
+		r->base = 0x80008000;
 		r->rebased = true;
+		xv_ring_place_leave(r->place); /* its guest may come back to where it was */
+		r->place = NULL;
 	}
 	xv_dirty_log_destroy(v->log);
 	v->log = NULL;
@@ -643,6 +656,11 @@ static void reset_rings(struct xv_vhost *v)
 
 static int reset_device(struct xv_vhost *v, struct xv_vhost_message *msg, struct xv_err *err)
 {
+	unsigned int i;
+
+	stop_all(v);
+	for (i = 0; i < v->n_rings; i++)
+		forget_place(&v->rings[i]);
 	reset_rings(v);
 	return 0;
 }

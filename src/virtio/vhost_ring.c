@@ -68,61 +68,113 @@ static int resolve(const struct xv_vhost *v, unsigned int index, const char *wha
 	return 0;
 }
 
-/* Where the device is to go on, in *setup and the in-flight log. */
-static int find_position(struct xv_vhost *v, unsigned int index, bool packed,
-			 struct xv_vring_setup *setup, struct xv_err *err)
+/*
+ * A packed ring has no index in guest memory. What the front end says may be where it stood long ago: if the ring
+ * has been ours before, we know better.
+ */
+static void find_place(struct xv_vhost *v, unsigned int index, uint64_t desc_gpa, struct xv_vring_setup *setup)
 {
 	struct xv_vhost_ring *r = &v->rings[index];
-	struct xv_inflight *inflight = NULL;
-	uint16_t used_idx;
-	int rc = 0;
+	const struct xv_region *region = xv_guest_memory_lookup(v->mem, desc_gpa);
+	const struct xv_ring_key key = {
+		.dev = region->file.dev,
+		.ino = region->file.ino,
+		.offset = region->file.offset + (desc_gpa - region->gpa),
+		.size = r->size,
+		.index = (uint16_t)index,
+	};
+	struct xv_ring_position at;
+	bool known = false;
 
-	if (v->inflight != NULL && index < v->inflight->num_queues) {
-		inflight = &v->inflight->queues[index];
-		if (v->inflight->packed != packed || setup->size > inflight->desc_num)
-			return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
-					  "ring %u: the in-flight log is made for %s rings of %u",
-					  index, v->inflight->packed ? "packed" : "split",
-					  inflight->desc_num);
+	if (r->place != NULL && !xv_ring_place_is(r->place, &key)) {
+		xv_ring_place_forget(r->place);
+		r->place = NULL;
 	}
-	setup->inflight = inflight;
-	setup->avail_idx = r->avail_idx;
-	setup->used_idx = r->used_idx;
+	/* Not again in the same connection: a front end that says a base now has been told. */
+	if (r->place == NULL)
+		r->place = xv_ring_place_take(&key, &known);
+	if (r->place == NULL)
+		return;
+	if (known && r->rebased && xv_ring_place_recover(r->place, r->base, v->mem, setup->desc, &at)) {
+		XV_LOG_LIMITED(XV_LOG_INFO, v->name, "ring %u goes on at %u, where it was left (base was %u)", index,
+			       at.idx, r->avail_idx);
+		setup->avail_idx = setup->used_idx = at.idx;
+		setup->avail_wrap = setup->used_wrap = at.wrap;
+		if (setup->log != NULL)
+			xv_dirty_log_mark(setup->log, desc_gpa, (uint64_t)r->size * sizeof(struct vring_packed_desc));
+	}
+	at = (struct xv_ring_position){setup->used_idx, setup->used_wrap};
+	xv_ring_place_start(r->place, r->base, at);
+	setup->burst = &r->place->burst;
+}
+
+static int find_position_packed(struct xv_vhost *v, unsigned int index, uint64_t desc_gpa,
+				struct xv_vring_setup *setup, struct xv_err *err)
+{
+	struct xv_vhost_ring *r = &v->rings[index];
+	bool recover;
+	int rc;
+
 	setup->avail_wrap = r->avail_wrap;
 	setup->used_wrap = r->used_wrap;
-	if (packed) {
-		if (r->avail_idx >= r->size || r->used_idx >= r->size)
-			return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
-					  "ring %u: base is beyond its size", index);
-		if (inflight != NULL) {
-			bool recover = inflight->recover;
-
-			rc = xv_inflight_start_packed(inflight, setup->desc, r->size,
-						      &setup->used_idx, &setup->used_wrap, err);
-			if (recover) {
-				setup->avail_idx = setup->used_idx;
-				setup->avail_wrap = setup->used_wrap;
-			}
-		}
-		return rc;
+	if (r->avail_idx >= r->size || r->used_idx >= r->size)
+		return xv_err_set(err, -EINVAL, XV_ERR_DEVICE, "ring %u: base is beyond its size", index);
+	if (setup->inflight == NULL) {
+		find_place(v, index, desc_gpa, setup);
+		return 0;
 	}
+	recover = setup->inflight->recover;
+	rc = xv_inflight_start_packed(setup->inflight, setup->desc, r->size, &setup->used_idx, &setup->used_wrap,
+				      err);
+	if (recover) {
+		setup->avail_idx = setup->used_idx;
+		setup->avail_wrap = setup->used_wrap;
+	}
+	return rc;
+}
+
+static int find_position_split(struct xv_vhost *v, unsigned int index, struct xv_vring_setup *setup,
+			       struct xv_err *err)
+{
+	struct xv_vhost_ring *r = &v->rings[index];
+
 	if (r->rebased) {
 		/*
 		 * What was taken by a back end that died was not given back: go on at the used
 		 * index, whatever the front end believes. (For an orderly start the two are equal.)
 		 */
-		used_idx =
-			__atomic_load_n(&((struct vring_used *)setup->used)->idx, __ATOMIC_ACQUIRE);
+		uint16_t used_idx = __atomic_load_n(&((struct vring_used *)setup->used)->idx, __ATOMIC_ACQUIRE);
+
 		if (used_idx != r->avail_idx)
 			XV_LOG_LIMITED(XV_LOG_INFO, v->name,
 				       "ring %u goes on at %u, its used index (base was %u)", index,
 				       used_idx, r->avail_idx);
 		setup->avail_idx = setup->used_idx = used_idx;
 	}
-	if (inflight != NULL)
-		rc = xv_inflight_start_split(inflight, setup->avail, r->size, setup->used_idx,
-					     &setup->avail_idx, err);
-	return rc;
+	if (setup->inflight == NULL)
+		return 0;
+	return xv_inflight_start_split(setup->inflight, setup->avail, r->size, setup->used_idx, &setup->avail_idx,
+				       err);
+}
+
+/* Where the device is to go on, in *setup and the in-flight log. */
+static int find_position(struct xv_vhost *v, unsigned int index, bool packed, uint64_t desc_gpa,
+			 struct xv_vring_setup *setup, struct xv_err *err)
+{
+	struct xv_vhost_ring *r = &v->rings[index];
+
+	if (v->inflight != NULL && index < v->inflight->num_queues) {
+		setup->inflight = &v->inflight->queues[index];
+		if (v->inflight->packed != packed || setup->size > setup->inflight->desc_num)
+			return xv_err_set(err, -EINVAL, XV_ERR_DEVICE,
+					  "ring %u: the in-flight log is made for %s rings of %u",
+					  index, v->inflight->packed ? "packed" : "split",
+					  setup->inflight->desc_num);
+	}
+	setup->avail_idx = r->avail_idx;
+	setup->used_idx = r->used_idx;
+	return packed ? find_position_packed(v, index, desc_gpa, setup, err)
+		      : find_position_split(v, index, setup, err);
 }
 
 /* 0 = published, -EAGAIN = not all that it needs is there yet, -EINVAL = impossible. */
@@ -151,10 +203,6 @@ static int start(struct xv_vhost *v, unsigned int index, struct xv_err *err)
 	if (rc != 0)
 		return rc;
 	setup.size = r->size;
-	rc = find_position(v, index, packed, &setup, err);
-	if (rc != 0)
-		return rc;
-	r->rebased = false;
 	setup.receive = index % 2 != 0;
 	setup.mem = v->mem;
 	setup.pool = v->pool;
@@ -166,6 +214,10 @@ static int start(struct xv_vhost *v, unsigned int index, struct xv_err *err)
 		if ((r->addr.flags & XV_VHOST_VRING_LOG) != 0)
 			setup.log_used_gpa = packed ? desc_gpa : r->addr.log;
 	}
+	rc = find_position(v, index, packed, desc_gpa, &setup, err);
+	if (rc != 0)
+		return rc;
+	r->rebased = false;
 	setup.features = v->features;
 	setup.kick_fd = r->kick_fd;
 	setup.call_fd = r->call_fd;

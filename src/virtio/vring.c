@@ -104,6 +104,7 @@ void xv_vring_start(struct xv_vring *vq, const struct xv_vring_setup *setup)
 	vq->log = setup->log;
 	vq->log_used_gpa = setup->log_used_gpa;
 	vq->inflight = setup->inflight;
+	vq->burst = setup->burst != NULL ? setup->burst : &vq->no_place;
 	vq->features = features;
 	vq->kick_fd = setup->kick_fd;
 	vq->call_fd = setup->call_fd;
@@ -145,6 +146,7 @@ void xv_vring_stop(struct xv_vring *vq)
 	vq->mem = NULL;
 	vq->log = NULL;
 	vq->inflight = NULL;
+	vq->burst = &vq->no_place;
 	vq->kick_fd = vq->call_fd = -1;
 }
 

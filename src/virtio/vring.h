@@ -90,6 +90,7 @@ struct xv_vring {
 	uint64_t log_used_gpa;		/* guest address under which the used ring is logged, or UINT64_MAX */
 	struct xv_inflight *inflight;	/* not NULL: note what we hold */
 	uint64_t features;		/* negotiated */
+	_Atomic uint64_t *burst;	/* packed: what is being given back (virtio/ring_place.h) */
 	uint32_t caps;			/* send: XV_CAP_* that the guest takes */
 	int kick_fd, call_fd;		/* -1 = none; owned by the device */
 	uint16_t index;			/* of the virtqueue in the device */
@@ -104,6 +105,7 @@ struct xv_vring {
 	_Atomic uint64_t bad_headers;		/* recv: frames dropped for their virtio-net header */
 	_Atomic uint64_t no_mbuf;		/* recv: rounds that found the pool empty (packets stay in the ring) */
 	_Atomic uint64_t calls;			/* notifications sent to the guest */
+	_Atomic uint64_t no_place;		/* `burst` of a ring that is not to survive us */
 };
 
 /* What the control thread gives to xv_vring_start(); addresses are ours, already checked to lie in `mem` with the
@@ -119,6 +121,7 @@ struct xv_vring_setup {
 	struct xv_dirty_log *log;
 	uint64_t log_used_gpa;
 	struct xv_inflight *inflight;
+	_Atomic uint64_t *burst; /* or NULL */
 	uint64_t features;
 	int kick_fd, call_fd;
 	uint16_t index;

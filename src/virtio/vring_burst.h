@@ -21,6 +21,7 @@
 #include "virtio/chain.h"
 #include "virtio/dirty_log.h"
 #include "virtio/inflight.h"
+#include "virtio/ring_place.h"
 #include "virtio/vnet_hdr.h"
 #include "virtio/vring_ops.h"
 

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Either side of a vhost socket dies under a running copy."""
 
+import os
 import time
 
 import pytest
 
 from guest import Copy, Ping
+from lab import spread
+
+KILLS = int(os.environ.get('KILLS', 2))
 
 
 def blue(lab, mode, names='ab', **keys):
@@ -14,17 +18,20 @@ def blue(lab, mode, names='ab', **keys):
             'ports': [lab.vhost(name, network='blue', mode=mode, **keys) for name in names]}
 
 
-@pytest.mark.parametrize('mode', ['server', 'client'])
-def test_daemon_killed(lab, mode):
-    """kill -9 and a new daemon: the guests notice a pause, and their connections live on."""
+@pytest.mark.parametrize('mode,packed', spread([('server', False), ('client', False), ('server', True)],
+                                               [('client', True)]))
+def test_daemon_killed(lab, mode, packed):
+    """kill -9 and a new daemon: the guests notice a pause, and their connections live on. QEMU restores where a
+    split ring stands, not a packed one: that xviod knows by itself."""
     lab.daemon.config = blue(lab, mode)
     lab.daemon.stop()
     lab.start()
-    a, b = lab.guest('a'), lab.guest('b')
+    a, b = (lab.guest(name, nic={'packed': packed}) for name in 'ab')
     a.ready().address('10.0.0.1/24')
     b.ready().address('10.0.0.2/24').reaches('10.0.0.1')
+    assert lab.show('a')['virtio']['ring'] == ('packed' if packed else 'split')
     copy, ping = Copy(a, b, '10.0.0.2', endless=True), Ping(a, '10.0.0.2')
-    for _ in range(3):
+    for _ in range(KILLS):
         time.sleep(1)
         lab.daemon.kill()
         lab.start()
@@ -37,27 +44,6 @@ def test_daemon_killed(lab, mode):
     figures = ping.stop()[3]
     assert a.ping('10.0.0.2', count=10), figures
     assert b.ping('10.0.0.1', count=10)
-
-
-def test_daemon_killed_packed(lab):
-    """Where a packed ring stood dies with the daemon: QEMU keeps no in-flight log for a NIC, and
-    restores the position of split rings only. A guest that sets its NIC up anew is back."""
-    lab.daemon.config = blue(lab, 'server')
-    lab.daemon.stop()
-    lab.start()
-    a, b = (lab.guest(name, nic={'packed': True}) for name in 'ab')
-    a.ready().address('10.0.0.1/24')
-    b.ready().address('10.0.0.2/24').reaches('10.0.0.1')
-    lab.daemon.kill()
-    lab.start()
-    for name in 'a', 'b':
-        lab.state(name, 'up')
-    for guest, address in (a, '10.0.0.1/24'), (b, '10.0.0.2/24'):
-        guest.check('cd /sys/bus/virtio/drivers/virtio_net; echo virtio0 >unbind; '
-                    'echo virtio0 >bind')
-        guest.address(address)
-    a.reaches('10.0.0.2')
-    Copy(a, b, '10.0.0.2').finish()
 
 
 def test_daemon_stopped(lab):
