@@ -247,7 +247,8 @@ static void vxlan_start(const struct xv_policy *policy)
 {
 	struct xv_vtep_config config = {.name = "v0", .prefix_len = 24};
 	struct xv_binding *b = calloc(1, sizeof(*b));
-	union xv_ip_addr remote = {.words[3] = RTE_BE32(0xc0000202)};
+	struct xv_tunnel_config tunnel_config = {
+		.type = XV_TUNNEL_VXLAN, .vni = 100, .remote.words[3] = RTE_BE32(0xc0000202)};
 	static struct xv_vtep *vtep;
 	static struct xv_tunnel *tunnel;
 	struct rte_mbuf *m;
@@ -256,7 +257,7 @@ static void vxlan_start(const struct xv_policy *policy)
 	must(xv_underlay_init() == 0, "underlay");
 	config.addr.words[3] = RTE_BE32(0xc0000201);
 	must(b != NULL && xv_vtep_create(&config, &vtep) == 0 &&
-		     xv_tunnel_create(vtep, XV_TUNNEL_VXLAN, 100, &remote, ports[TUNNEL], &tunnel) == 0,
+		     xv_tunnel_create(vtep, &tunnel_config, ports[TUNNEL], &tunnel) == 0,
 	     "tunnel");
 	b->forward = XV_FORWARD_VTEP;
 	b->vtep = vtep;
@@ -273,15 +274,15 @@ static void vxlan_start(const struct xv_policy *policy)
 		     xv_vtep_publish(vtep, (const struct xv_tunnel *const[]){tunnel}, 1) == 0,
 	     "network");
 	(void)xv_mac_table_flush(network->macs, XV_MAC_NONE);
-	xv_vtep_set_uplink(vtep, ports[UPLINK]);
+	xv_vtep_set_uplink(vtep, 0, ports[UPLINK]);
 
 	/* The other host's ARP reply. */
-	memcpy(arp, vtep->mac, 6);
+	memcpy(arp, vtep->uplinks[0].mac, 6);
 	memcpy(arp + 6, macs[1], 6);
 	memcpy(arp + 12, (const uint8_t[]){8, 6, 0, 1, 8, 0, 6, 4, 0, 2}, 10);
 	memcpy(arp + 22, macs[1], 6);
 	memcpy(arp + 28, (const uint8_t[]){192, 0, 2, 2}, 4);
-	memcpy(arp + 32, vtep->mac, 6);
+	memcpy(arp + 32, vtep->uplinks[0].mac, 6);
 	memcpy(arp + 38, (const uint8_t[]){192, 0, 2, 1}, 4);
 	m = rte_pktmbuf_alloc(xv_packet_pool());
 	must(m != NULL && rte_pktmbuf_append(m, 60) != NULL, "packet memory");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/print.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ enum format {
 	FORMAT_SIZE,  /* number of elements */
 	FORMAT_SUM,   /* of an object's members */
 	FORMAT_BOUND, /* a port's network, wire or VTEP */
+	FORMAT_UPLINKS, /* a VTEP's port or ports */
 	FORMAT_TIME,  /* milliseconds since the epoch */
 };
 
@@ -49,7 +51,7 @@ static const struct {
 	  {"PORTS", "ports", FORMAT_TEXT}}},
 	{"vtep",
 	 {{"NAME", "name", FORMAT_TEXT},
-	  {"PORT", "port", FORMAT_TEXT},
+	  {"UPLINK", "", FORMAT_UPLINKS},
 	  {"ADDRESS", "address", FORMAT_TEXT},
 	  {"GATEWAY", "gateway", FORMAT_TEXT},
 	  {"MAC", "mac", FORMAT_TEXT},
@@ -227,10 +229,20 @@ static void format_cell(const struct column *column, const json_t *object, char 
 	case FORMAT_BOUND:
 		format_bound(object, buf, size);
 		break;
+	case FORMAT_UPLINKS:
+		value = json_object_get(object, "port");
+		format_text(value != NULL ? value : json_object_get(object, "ports"), buf, size);
+		break;
 	case FORMAT_TIME:
 		format_time(value, buf, size);
 		break;
 	}
+}
+
+/* Numbers stand at the right. */
+static bool is_text(enum format format)
+{
+	return format == FORMAT_TEXT || format == FORMAT_BOUND || format == FORMAT_UPLINKS;
 }
 
 void print_table(const char *type, const json_t *list)
@@ -258,7 +270,7 @@ void print_table(const char *type, const json_t *list)
 		n++;
 	}
 	for (unsigned int c = 0; c < n; c++) {
-		int right = columns[c].format != FORMAT_TEXT && columns[c].format != FORMAT_BOUND;
+		int right = !is_text(columns[c].format);
 
 		printf("%s%*s", c ? "  " : "",
 		       right       ? width[c]
@@ -269,8 +281,7 @@ void print_table(const char *type, const json_t *list)
 	putchar('\n');
 	json_array_foreach (list, row, object) {
 		for (unsigned int c = 0; c < n; c++) {
-			int right = columns[c].format != FORMAT_TEXT &&
-				    columns[c].format != FORMAT_BOUND;
+			int right = !is_text(columns[c].format);
 
 			format_cell(&columns[c], object, cell, sizeof(cell));
 			printf("%s%*s", c ? "  " : "",

@@ -137,6 +137,12 @@ static int check_number(const struct xv_key *key, const json_t *v, json_t **out,
 	int64_t n;
 	int rc = 0;
 
+	for (unsigned int i = 0; json_is_string(v) && key->words != NULL && key->words[i] != NULL; i++) {
+		if (strcmp(json_string_value(v), key->words[i]) == 0) {
+			*out = json_string(key->words[i]);
+			return 0;
+		}
+	}
 	if (json_is_string(v)) {
 		rc = xv_parse_number(json_string_value(v), key->type == XV_TYPE_RATE, &n);
 		if (rc == -EINVAL)
@@ -274,9 +280,12 @@ static int check_names(const struct xv_key *key, const json_t *v, json_t **out, 
 	int rc = each_element(key, v, list, add_name, err);
 	int64_t n = (int64_t)json_array_size(list);
 
-	if (rc == 0 && (n < key->min || n > key->max))
+	if (rc == 0 && (n < key->min || n > key->max) && key->min == key->max)
 		rc = xv_err_set(err, -ERANGE, XV_ERR_RANGE, "must be %lld names, not %lld",
 				(long long)key->min, (long long)n);
+	else if (rc == 0 && (n < key->min || n > key->max))
+		rc = xv_err_set(err, -ERANGE, XV_ERR_RANGE, "must be %lld to %lld names, not %lld",
+				(long long)key->min, (long long)key->max, (long long)n);
 	if (rc < 0) {
 		json_decref(list);
 		return rc;

@@ -203,6 +203,7 @@ static void port_changed(struct xv_port *port, void *arg)
 	char component[XV_NAME_LEN + 8], text[sizeof(info.broken) + 32] = "";
 	enum xv_log_level level = XV_LOG_INFO;
 
+	xv_underlay_port_changed(port);
 	port->ops->info(port, &info);
 	if (info.state == p->state)
 		return;
@@ -255,13 +256,12 @@ static int free_id(const struct xv_host *host)
 static int tunnel_create(struct xv_host *host, const json_t *config, struct xv_host_port *p, struct xv_err *err)
 {
 	struct xv_host_vtep *v = xv_host_vtep_lookup(host, text_of(config, "vtep"));
-	struct xv_address remote;
+	struct xv_tunnel_config c;
 	int rc;
 
-	if (v == NULL || xv_address_parse(text_of(config, "remote"), false, &remote) < 0)
+	if (v == NULL || xv_tunnels_config(config, &c) < 0)
 		return xv_err_set(err, -EINVAL, XV_ERR_INTERNAL, "there is no vtep %s", text_of(config, "vtep"));
-	rc = xv_tunnel_create(v->vtep, (enum xv_tunnel_type)number_of(config, "tunnel"),
-			      (uint32_t)number_of(config, "vni"), &remote.addr, p->port, &p->tunnel);
+	rc = xv_tunnel_create(v->vtep, &c, p->port, &p->tunnel);
 	return rc == 0 ? 0 : xv_err_set(err, rc, XV_ERR_RESOURCE, "tunnel: %s", strerror(-rc));
 }
 
@@ -423,19 +423,12 @@ void xv_host_policy_destroy(struct xv_host *host, struct xv_host_policy *p)
 
 int xv_host_vtep_create(struct xv_host *host, json_t *config, struct xv_host_vtep **vtepp, struct xv_err *err)
 {
-	struct xv_vtep_config c = {.name = text_of(config, "name")};
 	struct xv_host_vtep *v = calloc(1, sizeof(*v));
-	struct xv_address own, gateway = {0};
+	struct xv_vtep_config c;
 	int rc = -ENOMEM;
 
-	if (v == NULL || xv_address_parse(text_of(config, "address"), true, &own) < 0)
+	if (v == NULL || xv_tunnels_vtep_config(config, &c) < 0)
 		goto err_free;
-	c.has_gateway = text_of(config, "gateway") != NULL &&
-			xv_address_parse(text_of(config, "gateway"), false, &gateway) == 0;
-	c.ipv6 = own.ipv6;
-	c.prefix_len = own.len;
-	c.addr = own.addr;
-	c.gateway = gateway.addr;
 	rc = xv_vtep_create(&c, &v->vtep);
 	if (rc < 0)
 		goto err_free;

@@ -348,6 +348,21 @@ const char *xv_model_wire_of(const json_t *model, const char *port)
 	return NULL;
 }
 
+static bool names(const json_t *value, const char *name)
+{
+	const char *text = json_string_value(value);
+	json_t *e;
+	size_t i;
+
+	if (text != NULL)
+		return strcmp(text, name) == 0;
+	json_array_foreach (value, i, e) {
+		if (json_is_string(e) && strcmp(json_string_value(e), name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The object of type `by` one of whose keys names an object of that type, or NULL. */
 static const char *user_of(const json_t *model, const char *by, const char *type, const char *name)
 {
@@ -356,10 +371,8 @@ static const char *user_of(const json_t *model, const char *by, const char *type
 
 	json_object_foreach (users, user, object) {
 		for (const struct xv_key *key = xv_schema_keys(by); key->name != NULL; key++) {
-			const char *used = text_of(object, key->name);
-
-			if (key->ref != NULL && strcmp(key->ref, type) == 0 && used != NULL &&
-			    strcmp(used, name) == 0)
+			if (key->ref != NULL && strcmp(key->ref, type) == 0 &&
+			    names(json_object_get(object, key->name), name))
 				return user;
 		}
 	}
@@ -368,7 +381,7 @@ static const char *user_of(const json_t *model, const char *by, const char *type
 
 int xv_model_del(json_t *model, const struct xv_object *type, const char *name, struct xv_err *err)
 {
-	static const char *const users[] = {"port", "network", "vtep"};
+	static const char *const users[] = {"port", "network", "vtep", "wire"};
 	json_t *objects = json_object_get(model, type->name);
 	const char *user;
 
@@ -376,15 +389,10 @@ int xv_model_del(json_t *model, const struct xv_object *type, const char *name, 
 		return xv_model_no_such(model, type->name, name, err);
 	name_object(err, type, name);
 	/* The validation would complain about the one that refers to it; blame this one instead. */
-	for (unsigned int i = 0; i < 3; i++) {
+	for (unsigned int i = 0; i < 4; i++) {
 		user = user_of(model, users[i], type->name, name);
 		if (user != NULL)
 			return xv_err_set(err, -EBUSY, XV_ERR_BUSY, "is used by %s %s", users[i], user);
-	}
-	if (strcmp(type->name, "port") == 0) {
-		user = xv_model_wire_of(model, name);
-		if (user != NULL)
-			return xv_err_set(err, -EBUSY, XV_ERR_BUSY, "is used by wire %s", user);
 	}
 	if (strcmp(type->name, "worker") == 0 && json_object_size(objects) == 1)
 		return xv_err_set(err, -EBUSY, XV_ERR_BUSY, "is the last one");
@@ -574,6 +582,7 @@ static int validate_wire(json_t *used, const json_t *model, const struct place *
 	json_t *ports = json_object_get(wire, "ports"), *e;
 	char what[XV_NAME_MAX + 16];
 	const char *network, *vtep;
+	unsigned int uplink;
 	size_t i;
 	int rc;
 
@@ -584,7 +593,7 @@ static int validate_wire(json_t *used, const json_t *model, const struct place *
 		if (network != NULL)
 			return fault(at, "ports", -EBUSY, XV_ERR_BUSY,
 				     "port %s belongs to network %s", name, network);
-		vtep = xv_tunnels_vtep_of(model, name);
+		vtep = xv_tunnels_vtep_of(model, name, &uplink);
 		if (vtep != NULL)
 			return fault(at, "ports", -EBUSY, XV_ERR_BUSY, "port %s is used by vtep %s",
 				     name, vtep);

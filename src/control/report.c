@@ -52,6 +52,7 @@ json_t *xv_report_port(struct xv_host_port *p)
 	struct xv_port_info info = {0};
 	struct xv_ledger ledger;
 	const char *key, *vtep;
+	unsigned int uplink;
 
 	p->port->ops->info(p->port, &info);
 	xv_ledger_read(p->port, &ledger);
@@ -63,7 +64,7 @@ json_t *xv_report_port(struct xv_host_port *p)
 	json_object_foreach (config, key, value)
 		json_object_set(object, key, value);
 	put_text(object, "wire", xv_model_wire_of(p->host->model, p->port->name));
-	vtep = xv_tunnels_vtep_of(p->host->model, p->port->name);
+	vtep = xv_tunnels_vtep_of(p->host->model, p->port->name, &uplink);
 	if (vtep != NULL)
 		put_text(object, "vtep", vtep);
 	if (info.driver[0])
@@ -144,6 +145,33 @@ static void put_mac_address(json_t *object, const char *key, const uint8_t mac[6
 	put_text(object, key, text);
 }
 
+/* Each with its state, and what is known of the tunnel's next hop behind it; t may be NULL. */
+static json_t *uplinks(const struct xv_vtep *v, const struct xv_tunnel *t)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < XV_UPLINKS; i++) {
+		const struct xv_uplink *u = &v->uplinks[i];
+		union xv_ip_addr next_hop;
+		json_t *object;
+		uint8_t mac[6];
+
+		if (u->port == NULL)
+			continue;
+		object = json_object();
+		put_text(object, "port", u->port->name);
+		put_text(object, "state", u->up ? "up" : "down");
+		if (t == NULL)
+			put_mac_address(object, "mac", u->mac);
+		else if (xv_tunnel_next_hop(t, i, &next_hop, mac))
+			put_mac_address(object, "next_hop_mac", mac);
+		else
+			put_text(object, "next_hop_mac", NULL);
+		json_array_append_new(list, object);
+	}
+	return list;
+}
+
 json_t *xv_report_vtep(const struct xv_host *host, const char *name)
 {
 	json_t *object = json_copy(xv_model_get(host->model, "vtep", name)), *networks = json_array(), *network;
@@ -156,29 +184,49 @@ json_t *xv_report_vtep(const struct xv_host *host, const char *name)
 		if (vtep != NULL && strcmp(vtep, name) == 0)
 			json_array_append_new(networks, json_string(network_name));
 	}
-	if (v != NULL)
-		put_mac_address(object, "mac", v->vtep->mac);
+	if (v != NULL) {
+		put_mac_address(object, "mac", v->vtep->uplinks[0].mac);
+		json_object_set_new(object, "uplinks", uplinks(v->vtep, NULL));
+	}
 	json_object_set_new(object, "networks", networks);
 	return object;
 }
 
+/* Of all its ways to the remote: up, or degraded: some are not. */
+static const char *tunnel_state(const struct xv_tunnel *t)
+{
+	unsigned int i, ports = 0, up = 0, known = 0;
+	union xv_ip_addr next_hop;
+	uint8_t mac[6];
+
+	for (i = 0; i < XV_UPLINKS; i++) {
+		ports += t->vtep->uplinks[i].port != NULL;
+		up += t->vtep->uplinks[i].up;
+		known += xv_tunnel_next_hop(t, i, &next_hop, mac);
+	}
+	if (up == 0)
+		return "down";
+	return known == 0 ? "resolving" : known < ports ? "degraded" : "up";
+}
+
 static json_t *tunnel(struct xv_host_port *p)
 {
-	static const char *const types[] = {
-		[XV_TUNNEL_VXLAN] = "vxlan", [XV_TUNNEL_GENEVE] = "geneve", [XV_TUNNEL_NVGRE] = "nvgre"};
 	const struct xv_tunnel *t = p->tunnel;
 	json_t *object = xv_report_port(p);
 	union xv_ip_addr next_hop;
+	bool known = false;
 	uint8_t mac[6];
-	bool known = xv_tunnel_next_hop(t, &next_hop, mac);
 
-	put_text(object, "state", t->vtep->uplink_port == NULL ? "down" : known ? "up" : "resolving");
-	put_text(object, "tunnel", types[t->type]);
+	for (unsigned int i = 0; i < XV_UPLINKS && !known; i++)
+		known = xv_tunnel_next_hop(t, i, &next_hop, mac);
+	put_text(object, "state", tunnel_state(t));
+	put_text(object, "tunnel", xv_tunnels_type_name(t->config.type));
 	put_host_address(object, "next_hop", t->vtep->ipv6, &next_hop);
 	if (known)
 		put_mac_address(object, "next_hop_mac", mac);
 	else
 		put_text(object, "next_hop_mac", NULL);
+	json_object_set_new(object, "uplinks", uplinks(t->vtep, t));
 	return object;
 }
 

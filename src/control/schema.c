@@ -10,7 +10,8 @@ static const char *const log_levels[] = {"error", "warning", "info", "debug", NU
 static const char *const hugepage_words[] = {"auto", "off", NULL};
 static const char *const port_kinds[] = {"vhost", "ethdev", "tap", "dummy", NULL};
 static const char *const vhost_modes[] = {"server", "client", NULL};
-static const char *const tunnel_types[] = {"vxlan", "geneve", "nvgre", NULL};
+static const char *const tunnel_types[] = {"vxlan", "geneve", "gre", "nvgre", "mpls-gre", "mpls-udp", NULL};
+static const char *const inherit[] = {"inherit", NULL};
 static const char *const verdicts[] = {"deny", "allow", NULL};
 
 static const struct xv_key daemon_keys[] = {
@@ -118,14 +119,26 @@ static const struct xv_key network_keys[] = {
 	{.name = "vni",
 	 .type = XV_TYPE_NUMBER,
 	 .min = 0,
-	 .max = (1 << 24) - 1,
+	 .max = UINT32_MAX,
 	 .example = "100",
-	 .help = "number of the network in its tunnels; required with vtep"},
+	 .help = "number of the network in its tunnels: VNI, VSID, key or label; required with vtep, but for gre"},
 	{.name = "tunnel",
 	 .type = XV_TYPE_WORD,
 	 .words = tunnel_types,
 	 .example = "vxlan",
 	 .help = "type of its tunnels; unset = vxlan"},
+	{.name = "udp_port",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 1,
+	 .max = 65535,
+	 .example = "8472",
+	 .help = "UDP port of its tunnels at both ends; unset = 4789 (vxlan), 6081 (geneve), 6635 (mpls-udp)"},
+	{.name = "gbp",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 0,
+	 .max = 65535,
+	 .example = "7",
+	 .help = "group policy id that is sent, of vxlan; unset = none. Received ones are ignored"},
 	{.name = "remotes",
 	 .type = XV_TYPE_IPS,
 	 .max = 512,
@@ -360,9 +373,15 @@ static const struct xv_key vtep_keys[] = {
 	{.name = "port",
 	 .type = XV_TYPE_NAME,
 	 .ref = "port",
-	 .flags = XV_KEY_REQUIRED,
 	 .example = "uplink0",
 	 .help = "the uplink: a port of any kind that belongs to no network and no wire"},
+	{.name = "ports",
+	 .type = XV_TYPE_NAMES,
+	 .ref = "port",
+	 .min = 1,
+	 .max = 8,
+	 .example = "[uplink0, uplink1]",
+	 .help = "instead of port: uplinks over which flows are spread"},
 	{.name = "address",
 	 .type = XV_TYPE_INTERFACE,
 	 .flags = XV_KEY_REQUIRED,
@@ -372,6 +391,34 @@ static const struct xv_key vtep_keys[] = {
 	 .type = XV_TYPE_IP,
 	 .example = "192.0.2.254",
 	 .help = "the way to remotes that are not on-link"},
+	{.name = "vlan",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 0,
+	 .max = 4094,
+	 .def = "0",
+	 .help = "VLAN of the underlay, as a tag on all that goes out and comes in; 0 = untagged"},
+	{.name = "ttl",
+	 .type = XV_TYPE_NUMBER,
+	 .words = inherit,
+	 .min = 1,
+	 .max = 255,
+	 .def = "64",
+	 .help = "TTL or hop limit of outer headers; inherit = that of the packet inside, 64 if it has none"},
+	{.name = "dscp",
+	 .type = XV_TYPE_NUMBER,
+	 .words = inherit,
+	 .min = 0,
+	 .max = 63,
+	 .def = "0",
+	 .help = "DSCP of outer headers; inherit = that of the packet inside. ECN follows RFC 6040 always"},
+	{.name = "df",
+	 .type = XV_TYPE_BOOL,
+	 .def = "true",
+	 .help = "forbid routers to fragment outer packets (IPv4)"},
+	{.name = "csum",
+	 .type = XV_TYPE_BOOL,
+	 .example = "true",
+	 .help = "checksum in outer UDP and GRE headers; unset = in UDP over IPv6"},
 	{.name = NULL},
 };
 
@@ -489,7 +536,9 @@ const char *xv_key_describe(const struct xv_key *key, char *buf, size_t size)
 					      key->words[i]);
 		break;
 	case XV_TYPE_NUMBER:
-		snprintf(buf, size, "number %lld..%lld", (long long)key->min, (long long)key->max);
+		n = (size_t)snprintf(buf, size, "number %lld..%lld", (long long)key->min, (long long)key->max);
+		if (key->words != NULL && n < size)
+			snprintf(buf + n, size - n, " or %s", key->words[0]);
 		break;
 	case XV_TYPE_RATE:
 		snprintf(buf, size, "number, also with k, M or G");

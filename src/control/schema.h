@@ -43,7 +43,7 @@ struct xv_key {
 	const char *name;
 	const char *help;         /* one line, no full stop */
 	const char *def;          /* default as text; NULL = none, the key stays unset */
-	const char *const *words; /* WORD, ends with NULL */
+	const char *const *words; /* WORD; NUMBER: what may stand for one; ends with NULL */
 	const char *ref;          /* NAME, NAMES: type of the object that is named */
 	const char *only;         /* ports: the one kind that has this key; NULL = all */
 	const char *entry;        /* ENTRIES: what one of them is called: "rule" */

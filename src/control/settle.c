@@ -71,6 +71,7 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 	const json_t *config = xv_model_port(model, name);
 	struct xv_host_network *n;
 	struct xv_host_vtep *v;
+	unsigned int index;
 
 	memset(want, 0, sizeof(*want)); /* padding too */
 	if (p->leaving || config == NULL)
@@ -89,11 +90,12 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 		return policy_of(p->host, config, "egress_policy", &want->egress_policy) &&
 		       policy_of(p->host, config, "ingress_policy", &want->ingress_policy);
 	}
-	vtep = xv_tunnels_vtep_of(model, name);
+	vtep = xv_tunnels_vtep_of(model, name, &index);
 	if (vtep != NULL) {
 		v = xv_host_vtep_lookup(p->host, vtep);
 		want->forward = XV_FORWARD_VTEP;
 		want->vtep = v != NULL ? v->vtep : NULL;
+		want->uplink = (uint8_t)index;
 		return v != NULL;
 	}
 	wire = xv_model_wire_of(model, name);
@@ -108,7 +110,7 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 static bool same_domain(const struct xv_binding *a, const struct xv_binding *b)
 {
 	return a->forward == b->forward && a->network == b->network && a->peer == b->peer &&
-	       a->vtep == b->vtep && a->tunnel == b->tunnel &&
+	       a->vtep == b->vtep && a->uplink == b->uplink && a->tunnel == b->tunnel &&
 	       a->vlan == b->vlan && a->trunk == b->trunk &&
 	       memcmp(a->trunk_vlans, b->trunk_vlans, sizeof(a->trunk_vlans)) == 0;
 }
@@ -271,7 +273,7 @@ static int leave(struct xv_host *host, const json_t *model, const struct xv_plac
 			continue;
 		left[i] = p->bound.network;
 		if (p->bound.vtep != NULL)
-			xv_vtep_set_uplink(p->bound.vtep, NULL);
+			xv_vtep_set_uplink(p->bound.vtep, p->bound.uplink, NULL);
 		p->is_bound = false;
 		xv_port_bind(p->port, NULL);
 		any = true;
@@ -324,7 +326,7 @@ static int join_port(struct xv_host_port *p, const json_t *model)
 		p->is_bound = true;
 		xv_port_bind(p->port, binding);
 		if (want.vtep != NULL)
-			xv_vtep_set_uplink(want.vtep, p->port);
+			xv_vtep_set_uplink(want.vtep, want.uplink, p->port);
 	}
 	/* After the binding that named them: deferred calls run in order. */
 	if (old_rx != NULL)

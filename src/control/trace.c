@@ -114,22 +114,26 @@ static bool fits_tunnel(struct tale *t, const struct xv_port *uplink, const stru
 static bool can_leave_by_tunnel(struct tale *t, const struct xv_port *out, const struct xv_tunnel *tunnel,
 				const uint8_t *frame, uint32_t len)
 {
-	const struct xv_encap *encap = atomic_load(&tunnel->encap);
-	uint16_t id = atomic_load(&tunnel->vtep->uplink);
-	const struct xv_host_port *uplink = id < XV_MAX_PORTS ? t->host->ports[id] : NULL;
+	const struct xv_paths *paths = atomic_load(&tunnel->paths);
+	const struct xv_host_port *uplink;
 
-	if (encap == NULL) {
+	if (paths == NULL) {
 		say(t, "tunnel", "%s: its next hop is not known yet; packets wait while it is asked for", out->name);
 		return true;
 	}
-	say(t, "tunnel", "%s: %u bytes of outer headers are put on", out->name, encap->len);
+	/* Its hash is not known here; the ways are alike but for the port. */
+	uplink = t->host->ports[paths->path[0].port];
+	say(t, "tunnel", "%s: %u bytes of outer headers are put on", out->name, paths->path[0].encap.len);
+	if (paths->n > 1)
+		say(t, "tunnel", "%s: %u uplinks lead there, the flow decides; shown is the first", out->name,
+		    paths->n);
 	if (uplink == NULL) {
 		say(t, "output", "the VTEP has no uplink");
 		drop(t, XV_DROP_TX_DOWN, out);
 		return false;
 	}
-	return fits_tunnel(t, uplink->port, out, encap, frame, &len) &&
-	       can_leave(t, uplink->port, out, len + encap->len);
+	return fits_tunnel(t, uplink->port, out, &paths->path[0].encap, frame, &len) &&
+	       can_leave(t, uplink->port, out, len + paths->path[0].encap.len);
 }
 
 static void output(struct tale *t, const struct xv_port *out, const uint8_t *frame, uint32_t len)

@@ -81,25 +81,114 @@ static bool same(const struct xv_address *a, const struct xv_address *b)
 	return a->ipv6 == b->ipv6 && memcmp(&a->addr, &b->addr, sizeof(a->addr)) == 0;
 }
 
-enum xv_tunnel_type xv_tunnels_type(const json_t *network)
-{
-	const char *type = text_of(network, "tunnel");
+/* The types, and what a network's number can be in each: labels below 16 have meanings of their own (RFC 3032 section
+ * 2.1), NVGRE's reserved VSIDs are those of RFC 7637 section 3.3. */
+static const struct {
+	const char *name;
+	json_int_t vni_min, vni_max;
+	uint16_t udp_port; /* 0: not over UDP */
+} types[] = {
+	[XV_TUNNEL_VXLAN] = {"vxlan", 0, 0xffffff, XV_VXLAN_PORT},
+	[XV_TUNNEL_GENEVE] = {"geneve", 0, 0xffffff, XV_GENEVE_PORT},
+	[XV_TUNNEL_GRE] = {"gre", 0, UINT32_MAX, 0},
+	[XV_TUNNEL_NVGRE] = {"nvgre", 0x1000, 0xfffffe, 0},
+	[XV_TUNNEL_MPLS_GRE] = {"mpls-gre", 16, 0xfffff, 0},
+	[XV_TUNNEL_MPLS_UDP] = {"mpls-udp", 16, 0xfffff, XV_MPLS_UDP_PORT},
+};
 
-	if (type != NULL && strcmp(type, "geneve") == 0)
-		return XV_TUNNEL_GENEVE;
-	return type != NULL && strcmp(type, "nvgre") == 0 ? XV_TUNNEL_NVGRE : XV_TUNNEL_VXLAN;
+const char *xv_tunnels_type_name(enum xv_tunnel_type type)
+{
+	return types[type].name;
 }
 
-const char *xv_tunnels_vtep_of(const json_t *model, const char *port)
+static enum xv_tunnel_type type_of(const json_t *object)
 {
-	const char *name;
+	const char *name = text_of(object, "tunnel");
+	unsigned int i;
+
+	for (i = XV_TUNNEL_VXLAN; name != NULL && i <= XV_TUNNEL_MPLS_UDP; i++)
+		if (strcmp(types[i].name, name) == 0)
+			return i;
+	return XV_TUNNEL_VXLAN;
+}
+
+/* 0: not over UDP. */
+static uint16_t udp_port_of(const json_t *network)
+{
+	const json_t *port = json_object_get(network, "udp_port");
+
+	return port != NULL ? (uint16_t)json_integer_value(port) : types[type_of(network)].udp_port;
+}
+
+/* Name of an uplink of a VTEP; NULL: it has not so many. */
+static const char *uplink_of(const json_t *vtep, unsigned int index)
+{
+	if (text_of(vtep, "port") != NULL)
+		return index == 0 ? text_of(vtep, "port") : NULL;
+	return json_string_value(json_array_get(json_object_get(vtep, "ports"), index));
+}
+
+const char *xv_tunnels_vtep_of(const json_t *model, const char *port, unsigned int *index)
+{
+	const char *name, *uplink;
 	json_t *vtep;
 
 	json_object_foreach (json_object_get(model, "vtep"), name, vtep) {
-		if (strcmp(text_of(vtep, "port"), port) == 0)
-			return name;
+		for (*index = 0; (uplink = uplink_of(vtep, *index)) != NULL; ++*index)
+			if (strcmp(uplink, port) == 0)
+				return name;
 	}
 	return NULL;
+}
+
+int xv_tunnels_config(const json_t *tunnel, struct xv_tunnel_config *config)
+{
+	const json_t *vni = json_object_get(tunnel, "vni"), *gbp = json_object_get(tunnel, "gbp");
+	struct xv_address remote;
+	int rc = xv_address_parse(text_of(tunnel, "remote"), false, &remote);
+
+	if (rc < 0)
+		return rc;
+	*config = (struct xv_tunnel_config){
+		.type = type_of(tunnel),
+		.has_key = vni != NULL,
+		.vni = (uint32_t)json_integer_value(vni),
+		.remote = remote.addr,
+		.udp_port = (uint16_t)json_integer_value(json_object_get(tunnel, "udp_port")),
+		.has_gbp = gbp != NULL,
+		.gbp = (uint16_t)json_integer_value(gbp),
+	};
+	return 0;
+}
+
+int xv_tunnels_vtep_config(const json_t *vtep, struct xv_vtep_config *config)
+{
+	const json_t *ttl = json_object_get(vtep, "ttl"), *dscp = json_object_get(vtep, "dscp"),
+		     *csum = json_object_get(vtep, "csum");
+	struct xv_address own, gateway = {0};
+	int rc = xv_address_parse(text_of(vtep, "address"), true, &own);
+
+	if (rc < 0)
+		return rc;
+	*config = (struct xv_vtep_config){
+		.name = text_of(vtep, "name"),
+		.ipv6 = own.ipv6,
+		.prefix_len = own.len,
+		.addr = own.addr,
+		.has_gateway = text_of(vtep, "gateway") != NULL &&
+			       xv_address_parse(text_of(vtep, "gateway"), false, &gateway) == 0,
+		.outer = {.vlan = (uint16_t)json_integer_value(json_object_get(vtep, "vlan")),
+			  .ttl = (uint8_t)json_integer_value(ttl),
+			  .dscp = (uint8_t)json_integer_value(dscp),
+			  .inherit_ttl = json_is_string(ttl),
+			  .inherit_dscp = json_is_string(dscp),
+			  .no_df = json_is_false(json_object_get(vtep, "df")),
+			  .csum = csum == NULL ? XV_OUTER_CSUM_AUTO
+				  : json_is_true(csum) ? XV_OUTER_CSUM_ON
+						       : XV_OUTER_CSUM_OFF},
+	};
+	config->gateway = gateway.addr;
+	return 0;
 }
 
 json_t *xv_tunnels_derive(const json_t *model)
@@ -112,10 +201,12 @@ json_t *xv_tunnels_derive(const json_t *model)
 	json_object_foreach (json_object_get(model, "network"), name, network) {
 		json_array_foreach (json_object_get(network, "remotes"), i, remote) {
 			snprintf(port, sizeof(port), "%s@%s", name, json_string_value(remote));
-			tunnel = json_pack("{s:s, s:s, s:i, s:s, s:O, s:i, s:O, s:O}", "name", port, "kind", "tunnel",
-					   "queues", 1, "network", name, "vtep", json_object_get(network, "vtep"),
-					   "tunnel", (int)xv_tunnels_type(network), "vni",
-					   json_object_get(network, "vni"), "remote", remote);
+			tunnel = json_pack("{s:s, s:s, s:i, s:s, s:O, s:s, s:O*, s:O*, s:O*, s:O}", "name", port,
+					   "kind", "tunnel", "queues", 1, "network", name, "vtep",
+					   json_object_get(network, "vtep"), "tunnel", types[type_of(network)].name,
+					   "vni", json_object_get(network, "vni"), "udp_port",
+					   json_object_get(network, "udp_port"), "gbp",
+					   json_object_get(network, "gbp"), "remote", remote);
 			if (tunnel == NULL || json_object_set_new(tunnels, port, tunnel) < 0) {
 				json_decref(tunnels);
 				return NULL;
@@ -125,20 +216,77 @@ json_t *xv_tunnels_derive(const json_t *model)
 	return tunnels;
 }
 
-/* Another network with the same id over the same VTEP, or NULL. */
-static const char *vni_taken(const json_t *model, const char *name, const json_t *network)
+/* In GRE a key in front of Ethernet is the number of a gre network or that of an nvgre one. */
+static bool has_gre_key(const json_t *network)
 {
+	return type_of(network) == XV_TUNNEL_GRE && json_object_get(network, "vni") != NULL;
+}
+
+/* Whether packets of both networks, which are on the same VTEP, can be told apart. */
+static int check_pair(const json_t *network, const json_t *other, const char **key, char *text, size_t size)
+{
+	const json_t *vni = json_object_get(network, "vni");
+	enum xv_tunnel_type type = type_of(network), other_type = type_of(other);
+	const char *other_name = text_of(other, "name");
+	uint16_t port = udp_port_of(network);
+
+	*key = "vni";
+	if (type == other_type && vni == NULL && json_object_get(other, "vni") == NULL) {
+		snprintf(text, size, "is missing, as in network %s on the same vtep: one of them needs a key", other_name);
+		return -EBUSY;
+	}
+	if (type == other_type && vni != NULL && json_equal(vni, json_object_get(other, "vni"))) {
+		snprintf(text, size, "%lld is used by network %s on the same vtep", (long long)json_integer_value(vni),
+			 other_name);
+		return -EBUSY;
+	}
+	*key = "tunnel";
+	if ((has_gre_key(network) && other_type == XV_TUNNEL_NVGRE) ||
+	    (has_gre_key(other) && type == XV_TUNNEL_NVGRE)) {
+		snprintf(text, size,
+			 "gre with a vni and nvgre look the same on the wire: network %s needs another vtep", other_name);
+		return -EBUSY;
+	}
+	*key = "udp_port";
+	if (port != 0 && port == udp_port_of(other) && type != other_type) {
+		snprintf(text, size, "%u is used for %s by network %s on the same vtep", port, types[other_type].name,
+			 other_name);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/* Together with the others on the same VTEP. */
+static int check_others(const json_t *model, const char *name, const json_t *network, const char **key, char *text,
+			size_t size)
+{
+	uint16_t ports[XV_DECAP_PORTS] = {udp_port_of(network)}, port;
 	const char *other_name;
+	unsigned int n = ports[0] != 0, i;
 	json_t *other;
+	int rc;
 
 	json_object_foreach (json_object_get(model, "network"), other_name, other) {
-		if (strcmp(other_name, name) != 0 && text_of(other, "vtep") != NULL &&
-		    strcmp(text_of(other, "vtep"), text_of(network, "vtep")) == 0 &&
-		    xv_tunnels_type(other) == xv_tunnels_type(network) &&
-		    json_equal(json_object_get(other, "vni"), json_object_get(network, "vni")))
-			return other_name;
+		if (strcmp(other_name, name) == 0 || text_of(other, "vtep") == NULL ||
+		    strcmp(text_of(other, "vtep"), text_of(network, "vtep")) != 0)
+			continue;
+		rc = check_pair(network, other, key, text, size);
+		if (rc < 0)
+			return rc;
+		port = udp_port_of(other);
+		for (i = 0; i < n && ports[i] != port; i++)
+			;
+		if (port == 0 || i < n)
+			continue;
+		if (n == XV_DECAP_PORTS) {
+			*key = "udp_port";
+			snprintf(text, size, "networks of vtep %s have more than %d different ones",
+				 text_of(network, "vtep"), XV_DECAP_PORTS);
+			return -EINVAL;
+		}
+		ports[n++] = port;
 	}
-	return NULL;
+	return 0;
 }
 
 static int check_remote(const json_t *vtep, const char *network, const char *remote, char *text, size_t size)
@@ -163,46 +311,87 @@ static int check_remote(const json_t *vtep, const char *network, const char *rem
 	return -EINVAL;
 }
 
+/* What the type of its tunnels asks of a network's other keys. */
+static int check_type(const json_t *network, const char **key, char *text, size_t size)
+{
+	const json_t *vni = json_object_get(network, "vni");
+	enum xv_tunnel_type type = type_of(network);
+	json_int_t number = json_integer_value(vni);
+
+	*key = "vni";
+	if (vni == NULL && type != XV_TUNNEL_GRE) {
+		snprintf(text, size, "is missing: a network with a vtep needs one");
+		return -EINVAL;
+	}
+	if (vni != NULL && (number < types[type].vni_min || number > types[type].vni_max)) {
+		snprintf(text, size, "%lld is none of %s: %lld to %lld", (long long)number, types[type].name,
+			 (long long)types[type].vni_min, (long long)types[type].vni_max);
+		return -EINVAL;
+	}
+	*key = "udp_port";
+	if (json_object_get(network, "udp_port") != NULL && types[type].udp_port == 0) {
+		snprintf(text, size, "has no meaning with %s, which is not over UDP", types[type].name);
+		return -EINVAL;
+	}
+	*key = "gbp";
+	if (json_object_get(network, "gbp") != NULL && type != XV_TUNNEL_VXLAN) {
+		snprintf(text, size, "only vxlan has a group policy, not %s", types[type].name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int xv_tunnels_check_network(const json_t *model, const char *name, const char **key, char *text, size_t size)
 {
-	static const char *const keys[] = {"vni", "tunnel", "remotes"};
+	static const char *const keys[] = {"vni", "tunnel", "udp_port", "gbp", "remotes"};
 	json_t *network = get(model, "network", name), *vtep, *remote;
-	const char *other;
-	json_int_t vni;
 	size_t i;
+	int rc;
 
 	if (text_of(network, "vtep") == NULL) {
-		for (unsigned int k = 0; k < 3; k++) {
-			if (json_object_get(network, keys[k]) == NULL)
+		for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+			if (json_object_get(network, keys[i]) == NULL)
 				continue;
-			*key = keys[k];
+			*key = keys[i];
 			snprintf(text, size, "has a meaning only together with vtep");
 			return -EINVAL;
 		}
 		return 0;
 	}
-	*key = "vni";
-	if (json_object_get(network, "vni") == NULL) {
-		snprintf(text, size, "is missing: a network with a vtep needs one");
-		return -EINVAL;
-	}
-	vni = json_integer_value(json_object_get(network, "vni"));
-	if (xv_tunnels_type(network) == XV_TUNNEL_NVGRE && (vni < 0x1000 || vni > 0xfffffe)) {
-		snprintf(text, size, "%lld is none of nvgre: 4096 to 16777214", (long long)vni);
-		return -EINVAL;
-	}
-	other = vni_taken(model, name, network);
-	if (other != NULL) {
-		snprintf(text, size, "%lld is used by network %s on the same vtep", (long long)vni, other);
-		return -EBUSY;
-	}
+	rc = check_type(network, key, text, size);
+	if (rc == 0)
+		rc = check_others(model, name, network, key, text, size);
+	if (rc < 0)
+		return rc;
 	*key = "remotes";
 	vtep = get(model, "vtep", text_of(network, "vtep"));
 	json_array_foreach (json_object_get(network, "remotes"), i, remote) {
-		int rc = check_remote(vtep, name, json_string_value(remote), text, size);
-
+		rc = check_remote(vtep, name, json_string_value(remote), text, size);
 		if (rc < 0)
 			return rc;
+	}
+	return 0;
+}
+
+/* Ports that are free to be its uplinks; index: where in the VTEP. */
+static int check_uplink(const json_t *model, const char *name, const json_t *vtep, unsigned int index, char *text,
+			size_t size)
+{
+	const char *port = uplink_of(vtep, index), *network = text_of(get(model, "port", port), "network"), *other;
+	unsigned int other_index;
+
+	if (network != NULL) {
+		snprintf(text, size, "port %s belongs to network %s", port, network);
+		return -EBUSY;
+	}
+	other = xv_tunnels_vtep_of(model, port, &other_index);
+	if (strcmp(other, name) != 0) {
+		snprintf(text, size, "port %s is used by vtep %s", port, other);
+		return -EBUSY;
+	}
+	if (other_index != index) {
+		snprintf(text, size, "names %s twice", port);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -210,19 +399,24 @@ int xv_tunnels_check_network(const json_t *model, const char *name, const char *
 int xv_tunnels_check_vtep(const json_t *model, const char *name, const char **key, char *text, size_t size)
 {
 	json_t *vtep = get(model, "vtep", name);
-	const char *port = text_of(vtep, "port"), *gateway = text_of(vtep, "gateway"), *other;
+	const char *gateway = text_of(vtep, "gateway");
 	struct xv_address own, via;
-	json_t *config = get(model, "port", port);
+	unsigned int i;
+	int rc;
 
-	*key = "port";
-	if (text_of(config, "network") != NULL) {
-		snprintf(text, size, "port %s belongs to network %s", port, text_of(config, "network"));
-		return -EBUSY;
+	*key = json_object_get(vtep, "ports") != NULL ? "ports" : "port";
+	if (uplink_of(vtep, 0) == NULL) {
+		snprintf(text, size, "is missing: a vtep needs port or ports");
+		return -EINVAL;
 	}
-	other = xv_tunnels_vtep_of(model, port);
-	if (other != NULL && strcmp(other, name) != 0) {
-		snprintf(text, size, "port %s is used by vtep %s", port, other);
-		return -EBUSY;
+	if (json_object_get(vtep, "ports") != NULL && json_object_get(vtep, "port") != NULL) {
+		snprintf(text, size, "stands instead of port, not beside it");
+		return -EINVAL;
+	}
+	for (i = 0; uplink_of(vtep, i) != NULL; i++) {
+		rc = check_uplink(model, name, vtep, i, text, size);
+		if (rc < 0)
+			return rc;
 	}
 	*key = "gateway";
 	if (gateway == NULL)

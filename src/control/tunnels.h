@@ -4,7 +4,8 @@
  *
  * Tunnels are not configured one by one: each remote of a network with a VTEP is one. The model has them, derived,
  * under "tunnel", by the name of their port ("blue@192.0.2.2", which no configured object can have):
- * {"name", "kind": "tunnel", "queues", "network", "vtep", "tunnel", "vni", "remote"}.
+ * {"name", "kind": "tunnel", "queues", "network", "vtep", "tunnel", "remote"}, and "vni", "udp_port" and "gbp" if the
+ * network has them.
  */
 #pragma once
 
@@ -12,7 +13,7 @@
 
 #include "base/err.h"
 #include "control/match.h"
-#include "net/tunnel.h"
+#include "fastpath/vtep.h"
 
 /* An address of a host: no multicast, no wildcard. */
 struct xv_address {
@@ -24,10 +25,14 @@ struct xv_address {
 int xv_address_parse(const char *text, bool with_len, struct xv_address *address);
 void xv_address_format(const struct xv_address *address, bool with_len, char buf[XV_MATCH_TEXT]);
 
-enum xv_tunnel_type xv_tunnels_type(const json_t *network);
+const char *xv_tunnels_type_name(enum xv_tunnel_type type);
 
 /* All tunnels of a valid model, as above. NULL = out of memory. */
 json_t *xv_tunnels_derive(const json_t *model);
+
+/* What objects of a valid model, one of those tunnels or a VTEP, say to the fast path. Names are borrowed. */
+int xv_tunnels_config(const json_t *tunnel, struct xv_tunnel_config *config);
+int xv_tunnels_vtep_config(const json_t *vtep, struct xv_vtep_config *config);
 
 /*
  * Whether a network's, or a VTEP's, keys make sense together and with others; references exist. On -errno: *key is the
@@ -36,5 +41,5 @@ json_t *xv_tunnels_derive(const json_t *model);
 int xv_tunnels_check_network(const json_t *model, const char *name, const char **key, char *text, size_t size);
 int xv_tunnels_check_vtep(const json_t *model, const char *name, const char **key, char *text, size_t size);
 
-/* The VTEP whose uplink the port is, or NULL (borrowed name). */
-const char *xv_tunnels_vtep_of(const json_t *model, const char *port);
+/* The VTEP whose uplink the port is, or NULL (borrowed name); *index: which of them. */
+const char *xv_tunnels_vtep_of(const json_t *model, const char *port, unsigned int *index);

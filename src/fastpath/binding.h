@@ -43,6 +43,7 @@ struct xv_binding {
 	/* Port of kind tunnel, in a network: where it leads (fastpath/vtep.h). Outlives the binding. */
 	struct xv_tunnel *tunnel;
 	struct xv_vtep *vtep; /* VTEP; outlives the binding */
+	uint8_t uplink;	      /* VTEP: which of its uplinks the port is */
 };
 
 /* control. Publish binding (ownership passes; plain malloc memory) or NULL; the old one is freed after

@@ -16,6 +16,7 @@
 
 #define WAIT_MS         3000 /* for a next hop, then a packet is dropped */
 #define WAIT_PER_TUNNEL 32   /* packets; of all tunnels: XV_WAITING_MAX */
+#define VLAN_LEN        4
 #define ARP_LEN         28
 #define IPV4_LEN        20
 #define IPV6_LEN        40
@@ -43,27 +44,30 @@ static bool is_for_us_multicast(const struct xv_vtep *v, const uint8_t dst[16])
 	       (memcmp(dst, solicited, 13) == 0 && memcmp(dst + 13, &v->addr.bytes[13], 3) == 0);
 }
 
-/* Whether the frame is for the VTEP, and who deals with it. */
-static enum outer look(const struct xv_vtep *v, const uint8_t *data, uint16_t len)
+/* Whether the frame is for the VTEP, to this MAC address of it, and who deals with it. */
+static enum outer look(const struct xv_vtep *v, const uint8_t mac[6], const uint8_t *data, uint16_t len)
 {
-	const uint8_t *l3 = data + RTE_ETHER_HDR_LEN, *ours = &v->addr.bytes[12];
+	const uint16_t vlan = v->outer.vlan, l2_len = RTE_ETHER_HDR_LEN + (vlan != 0 ? VLAN_LEN : 0);
+	const uint8_t *l3 = data + l2_len, *ours = &v->addr.bytes[12];
 
-	if (len < RTE_ETHER_HDR_LEN || (!is_multicast(data) && memcmp(data, v->mac, 6) != 0))
+	if (len < l2_len || (!is_multicast(data) && memcmp(data, mac, 6) != 0))
 		return OUTER_STRAY;
-	switch (xv_load_be16(data + 12)) {
+	if (vlan != 0 && (xv_load_be16(data + 12) != RTE_ETHER_TYPE_VLAN || (xv_load_be16(data + 14) & 0xfff) != vlan))
+		return OUTER_STRAY;
+	switch (xv_load_be16(l3 - 2)) {
 	case RTE_ETHER_TYPE_IPV4:
-		if (v->ipv6 || len < RTE_ETHER_HDR_LEN + IPV4_LEN || memcmp(l3 + 16, ours, 4) != 0)
+		if (v->ipv6 || len < l2_len + IPV4_LEN || memcmp(l3 + 16, ours, 4) != 0)
 			return OUTER_STRAY;
 		return l3[9] == IPPROTO_ICMP ? OUTER_PUNT : OUTER_TUNNEL;
 	case RTE_ETHER_TYPE_IPV6:
-		if (!v->ipv6 || len < RTE_ETHER_HDR_LEN + IPV6_LEN)
+		if (!v->ipv6 || len < l2_len + IPV6_LEN)
 			return OUTER_STRAY;
 		if (memcmp(l3 + 24, v->addr.bytes, 16) == 0)
 			return l3[6] == IPPROTO_ICMPV6 ? OUTER_PUNT : OUTER_TUNNEL;
 		return l3[6] == IPPROTO_ICMPV6 && is_for_us_multicast(v, l3 + 24) ? OUTER_PUNT : OUTER_STRAY;
 	case RTE_ETHER_TYPE_ARP:
 		/* For us, or an announcement: who sends it asks for itself (RFC 5227). */
-		if (v->ipv6 || len < RTE_ETHER_HDR_LEN + ARP_LEN ||
+		if (v->ipv6 || len < l2_len + ARP_LEN ||
 		    (memcmp(l3 + 24, ours, 4) != 0 && memcmp(l3 + 24, l3 + 14, 4) != 0))
 			return OUTER_STRAY;
 		return OUTER_PUNT;
@@ -103,47 +107,42 @@ static enum xv_drop reason_of(enum xv_decap_result result)
 	}
 }
 
-static inline uint32_t hash(uint8_t type, uint32_t vni, const union xv_ip_addr *remote)
+static inline uint32_t hash(uint64_t id, const union xv_ip_addr *remote)
 {
 	uint64_t h = remote->u64[0] * UINT64_C(0x9e3779b97f4a7c15);
 
 	h = (h ^ h >> 32 ^ remote->u64[1]) * UINT64_C(0xbf58476d1ce4e5b9);
-	h = (h ^ h >> 32 ^ ((uint64_t)type << 32 | vni)) * UINT64_C(0x94d049bb133111eb);
+	h = (h ^ h >> 32 ^ id) * UINT64_C(0x94d049bb133111eb);
 	return (uint32_t)(h >> 32);
 }
 
-const struct xv_tunnel_entry *xv_tunnel_table_slot(const struct xv_tunnel_table *table, uint8_t type, uint32_t vni,
+const struct xv_tunnel_entry *xv_tunnel_table_slot(const struct xv_tunnel_table *table, uint64_t id,
 						   const union xv_ip_addr *remote)
 {
 	uint32_t i;
 
 	/* At most half of it is in use: this ends. */
-	for (i = hash(type, vni, remote) & table->mask;; i = (i + 1) & table->mask) {
+	for (i = hash(id, remote) & table->mask;; i = (i + 1) & table->mask) {
 		const struct xv_tunnel_entry *e = &table->entries[i];
 
-		if (e->type == 0 || (e->type == type && e->vni == vni && e->remote.u64[0] == remote->u64[0] &&
-				     e->remote.u64[1] == remote->u64[1]))
+		if (e->id == 0 ||
+		    (e->id == id && e->remote.u64[0] == remote->u64[0] && e->remote.u64[1] == remote->u64[1]))
 			return e;
 	}
 }
 
 /* The tunnel that the packet came through; NULL: none of ours, *why. */
-static struct xv_port *tunnel_of(const struct xv_vtep *v, const struct xv_decap *d, const struct xv_flow_key *key,
-				 enum xv_drop *why)
+static struct xv_port *tunnel_of(const struct xv_tunnel_table *table, const struct xv_decap *d,
+				 const struct xv_flow_key *key, enum xv_drop *why)
 {
 	static const union xv_ip_addr any;
-	const struct xv_tunnel_table *table = atomic_load_explicit(&v->table, memory_order_acquire);
-	uint32_t vni = (uint32_t)rte_be_to_cpu_64(key->tun_id);
-	const struct xv_tunnel_entry *e;
+	uint64_t id = xv_tunnel_id(d->type, (key->tun_flags & XV_TUN_KEY) != 0,
+				   (uint32_t)rte_be_to_cpu_64(key->tun_id));
+	const struct xv_tunnel_entry *e = xv_tunnel_table_slot(table, id, &key->tun_src);
 
-	*why = XV_DROP_TUNNEL_VNI;
-	if (table == NULL)
-		return NULL;
-	e = xv_tunnel_table_slot(table, d->type, vni, &key->tun_src);
 	if (likely(e->port != NULL))
 		return e->port;
-	if (xv_tunnel_table_slot(table, d->type, vni, &any)->type != 0)
-		*why = XV_DROP_TUNNEL_SOURCE;
+	*why = xv_tunnel_table_slot(table, id, &any)->id != 0 ? XV_DROP_TUNNEL_SOURCE : XV_DROP_TUNNEL_VNI;
 	return NULL;
 }
 
@@ -174,7 +173,7 @@ static bool combine_ecn(struct rte_mbuf *m, uint8_t outer_tos)
 }
 
 /* Outer headers off. The port of the tunnel, or NULL: *why the packet has to be dropped. */
-static struct xv_port *decapsulate(const struct xv_vtep *v, struct rte_mbuf *m, struct xv_flow_key *key,
+static struct xv_port *decapsulate(const struct xv_tunnel_table *table, struct rte_mbuf *m, struct xv_flow_key *key,
 				   enum xv_drop *why)
 {
 	enum xv_decap_result result;
@@ -182,19 +181,20 @@ static struct xv_port *decapsulate(const struct xv_vtep *v, struct rte_mbuf *m, 
 	struct xv_decap d;
 
 	result = xv_decap_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), rte_pktmbuf_pkt_len(m),
-				&v->decap, key, &d);
+				&table->decap, key, &d);
 	if (likely(result == XV_DECAP_OK) && d.has_csum)
 		result = xv_decap_csum_verify(m, &d);
 	if (unlikely(result != XV_DECAP_OK)) {
 		*why = reason_of(result);
 		return NULL;
 	}
-	/* Only Ethernet is carried; control packets of Geneve are none of a network's (RFC 8926 section 3.4). */
-	if (unlikely(d.packet_type != 0 || d.guessed || (key->tun_flags & XV_TUN_OAM) != 0)) {
+	/* Only Ethernet is carried, also by our MPLS labels (RFC 4448 without control word), whatever its first nibble looks
+	 * like; control packets of Geneve are none of a network's (RFC 8926 section 3.4). */
+	if (unlikely((d.packet_type != 0 && !d.guessed) || (key->tun_flags & XV_TUN_OAM) != 0)) {
 		*why = XV_DROP_TUNNEL_HEADER;
 		return NULL;
 	}
-	port = tunnel_of(v, &d, key, why);
+	port = tunnel_of(table, &d, key, why);
 	if (unlikely(port == NULL))
 		return NULL;
 	if (unlikely(xv_decap_strip(m, &d) != 0)) {
@@ -222,6 +222,8 @@ void xv_vtep_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		   uint16_t n)
 {
 	const struct xv_vtep *v = binding->vtep;
+	const struct xv_tunnel_table *table = atomic_load_explicit(&v->table, memory_order_acquire);
+	const uint8_t *mac = v->uplinks[binding->uplink].mac;
 	struct xv_port *port, *run_port = NULL;
 	uint16_t i, first = 0, kept = 0;
 	struct xv_flow_key key;
@@ -231,7 +233,7 @@ void xv_vtep_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 
-		switch (look(v, rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m))) {
+		switch (look(v, mac, rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m))) {
 		case OUTER_PUNT:
 			punt(w, m);
 			continue;
@@ -241,7 +243,7 @@ void xv_vtep_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		case OUTER_TUNNEL:
 			break;
 		}
-		port = decapsulate(v, m, &key, &why);
+		port = decapsulate(table, m, &key, &why);
 		if (unlikely(port == NULL)) {
 			xv_packet_drop(w, m, why);
 			continue;
@@ -258,17 +260,44 @@ void xv_vtep_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 
 /* ---- Out ---- */
 
-/* n packets (n <= XV_BURST) into a tunnel. Those that fit and want no offload stay together. */
-static void push(struct xv_worker *w, struct xv_port *out, const struct xv_tunnel *t, const struct xv_encap *encap,
-		 struct rte_mbuf **pkts, uint16_t n)
+/* The way of a flow. Bits of the hash that say little about the source port, by which others spread it further on. */
+static inline const struct xv_path *path_of(const struct xv_paths *paths, uint32_t entropy)
 {
-	uint16_t uplink_id = atomic_load_explicit(&t->vtep->uplink, memory_order_relaxed);
-	struct xv_port *uplink = xv_port_by_id(uplink_id);
+	if (likely(paths->n == 1))
+		return &paths->path[0];
+	return &paths->path[paths->bucket[(uint64_t)(entropy * UINT32_C(0x9e3779b1)) * XV_PATH_BUCKETS >> 32]];
+}
+
+/* n packets with outer headers; n may be 0. */
+static void leave(struct xv_worker *w, const struct xv_path *path, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct xv_port *uplink = xv_port_by_id(path->port);
 	const struct xv_binding *binding =
 		uplink == NULL ? NULL : atomic_load_explicit(&uplink->binding, memory_order_acquire);
+	uint16_t i;
+
+	if (likely(binding != NULL && n > 0))
+		xv_pipeline_output(w, uplink, binding, XV_QUEUE_BY_FLOW, pkts, n);
+	for (i = 0; unlikely(binding == NULL && i < n); i++)
+		xv_packet_drop(w, pkts[i], XV_DROP_TX_DOWN);
+}
+
+/* The longest frame that fits. */
+static uint32_t room_of(const struct xv_path *path)
+{
+	const struct xv_port *uplink = xv_port_by_id(path->port);
+
+	return uplink == NULL ? 0 : xv_pmtu_room(uplink, &path->encap);
+}
+
+/* n packets (n <= XV_BURST) into a tunnel. Those that go the same way, fit and want no offload stay together. */
+static void push(struct xv_worker *w, struct xv_port *out, const struct xv_paths *paths, struct rte_mbuf **pkts,
+		 uint16_t n)
+{
+	const struct xv_path *path, *run_path = &paths->path[0];
 	struct xv_counters *c = &w->counters[out->id];
 	struct rte_mbuf *ready[XV_BURST];
-	const uint32_t room = uplink == NULL ? 0 : xv_pmtu_room(uplink, encap);
+	uint32_t room = room_of(run_path);
 	uint16_t i, n_ready = 0;
 	uint64_t bytes = 0;
 
@@ -278,25 +307,26 @@ static void push(struct xv_worker *w, struct xv_port *out, const struct xv_tunne
 		uint32_t entropy = 0;
 
 		bytes += m->pkt_len;
-		if (unlikely(binding == NULL)) {
-			xv_packet_drop(w, m, XV_DROP_TX_DOWN);
-			continue;
-		}
 		if (likely(xv_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m),
 				    rte_pktmbuf_pkt_len(m), &parsed) == XV_PARSE_OK))
 			entropy = parsed.flow_hash;
-		if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0 || m->pkt_len > room)) {
-			if (n_ready > 0)
-				xv_pipeline_output(w, uplink, binding, XV_QUEUE_BY_FLOW, ready, n_ready);
+		path = path_of(paths, entropy);
+		if (unlikely(path != run_path)) {
+			leave(w, run_path, ready, n_ready);
 			n_ready = 0;
-			xv_flow_tunnel_push(w, encap, 0, entropy, uplink_id, m);
+			run_path = path;
+			room = room_of(path);
+		}
+		if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0 || m->pkt_len > room)) {
+			leave(w, run_path, ready, n_ready);
+			n_ready = 0;
+			xv_flow_tunnel_push(w, &path->encap, 0, entropy, path->port, m);
 			continue;
 		}
-		if (likely(xv_encap_one(w, encap, 0, entropy, &m)))
+		if (likely(xv_encap_one(w, &path->encap, 0, entropy, &m)))
 			ready[n_ready++] = m;
 	}
-	if (n_ready > 0)
-		xv_pipeline_output(w, uplink, binding, XV_QUEUE_BY_FLOW, ready, n_ready);
+	leave(w, run_path, ready, n_ready);
 	count(&c->tx_packets, n);
 	count(&c->tx_bytes, bytes);
 }
@@ -321,15 +351,14 @@ static void wait(struct xv_worker *w, struct xv_port *out, struct rte_mbuf *m)
 void xv_tunnel_output(struct xv_worker *w, struct xv_port *out, const struct xv_binding *binding,
 		      struct rte_mbuf **pkts, uint16_t n)
 {
-	const struct xv_tunnel *t = binding->tunnel;
-	const struct xv_encap *encap = atomic_load_explicit(&t->encap, memory_order_acquire);
+	const struct xv_paths *paths = atomic_load_explicit(&binding->tunnel->paths, memory_order_acquire);
 	uint16_t i;
 
 	/* Who waits goes first. */
-	if (unlikely(w->n_waiting > 0 && encap != NULL))
+	if (unlikely(w->n_waiting > 0 && paths != NULL))
 		xv_tunnel_waiting(w);
-	if (likely(encap != NULL)) {
-		push(w, out, t, encap, pkts, n);
+	if (likely(paths != NULL)) {
+		push(w, out, paths, pkts, n);
 		return;
 	}
 	for (i = 0; i < n; i++)
@@ -343,21 +372,21 @@ void xv_tunnel_waiting(struct xv_worker *w)
 	for (i = 0; i < n; i++) {
 		struct xv_waiting waiting = w->waiting[i];
 		const struct xv_binding *b = NULL;
-		const struct xv_encap *encap = NULL;
+		const struct xv_paths *paths = NULL;
 
 		if (xv_port_by_id(waiting.port_id) == waiting.port)
 			b = atomic_load_explicit(&waiting.port->binding, memory_order_acquire);
 		if (b != NULL && b->tunnel != NULL)
-			encap = atomic_load_explicit(&b->tunnel->encap, memory_order_acquire);
+			paths = atomic_load_explicit(&b->tunnel->paths, memory_order_acquire);
 		else
 			b = NULL;
-		if (b != NULL && encap == NULL && w->now - waiting.since < xv_clock.hz / 1000 * WAIT_MS) {
+		if (b != NULL && paths == NULL && w->now - waiting.since < xv_clock.hz / 1000 * WAIT_MS) {
 			w->waiting[kept++] = waiting;
 			continue;
 		}
 		count(&w->counters[waiting.m->port].held, (uint64_t)-1);
-		if (encap != NULL)
-			push(w, waiting.port, b->tunnel, encap, &waiting.m, 1);
+		if (paths != NULL)
+			push(w, waiting.port, paths, &waiting.m, 1);
 		else
 			xv_packet_drop(w, waiting.m, b != NULL ? XV_DROP_NO_NEIGHBOUR : XV_DROP_DETACHED);
 	}

@@ -27,7 +27,7 @@
 	X(METER, "meter", "over the rate of its meter")                                            \
 	X(DEPTH, "depth", "recirculated more often than is allowed")                               \
 	X(TUNNEL, "tunnel", "outer headers could not be put on")                                   \
-	X(TUNNEL_STRAY, "tunnel-stray", "not for the VTEP's address, or no tunnel packet")         \
+	X(TUNNEL_STRAY, "tunnel-stray", "not for the VTEP's address, or of no tunnel type that it has") \
 	X(TUNNEL_HEADER, "tunnel-header", "tunnel packet whose headers are broken or not supported") \
 	X(TUNNEL_CSUM, "tunnel-csum", "tunnel packet with a wrong outer checksum")                 \
 	X(TUNNEL_VNI, "tunnel-vni", "tunnel packet for a VNI that no network has")                 \

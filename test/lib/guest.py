@@ -124,17 +124,18 @@ class Guest:
 
     start() returns when QEMU runs, ready() when the guest takes commands: several boot at a time.
     incoming: a socket's path; the guest is not booted but arrives there from another.
+    initrd: 'initrd-tunnels' has ip, tc and all tunnels of the kernel.
     """
 
     serial = itertools.count(1)
 
     def __init__(self, name, nics=(), directory=None, memory_mb=256, cpus=1, incoming=None,
-                 accel=None):
+                 accel=None, initrd='initrd'):
         self.name, self.nics = name, list(nics)
         self.own_dir = directory is None
         self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix='xvio-guest-', dir='/tmp'))
         self.memory_mb, self.cpus, self.incoming = memory_mb, cpus, incoming
-        self.accel = accel
+        self.accel, self.initrd = accel, initrd
         self.process = self.console = self.monitor = self.replies = None
         self.buffer = b''
         self.numbers = itertools.count(1)
@@ -169,7 +170,7 @@ class Guest:
             '-cpu', 'host' if kvm else 'qemu64', '-smp', str(self.cpus),
             '-m', '%dM' % self.memory_mb,
             '-object', 'memory-backend-memfd,id=mem,size=%dM,share=on' % self.memory_mb,
-            '-kernel', str(IMAGE / 'vmlinuz'), '-initrd', str(IMAGE / 'initrd'),
+            '-kernel', str(IMAGE / 'vmlinuz'), '-initrd', str(IMAGE / self.initrd),
             # Without ACPI: interpreted under emulation, it runs into its own time limits when the
             # machine is busy, and leaves PCI without interrupts.
             '-append', 'console=ttyS0 quiet panic=1 mitigations=off acpi=off',

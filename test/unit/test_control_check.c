@@ -361,7 +361,8 @@ static void test_tables(void **state)
 		for (const struct xv_key *key = type->keys; key->name != NULL; key++) {
 			assert_non_null(key->help);
 			assert_true(key->ref == NULL || xv_schema_object(key->ref) != NULL);
-			assert_true((key->type == XV_TYPE_WORD) == (key->words != NULL));
+			assert_true(key->type == XV_TYPE_NUMBER ||
+				    (key->type == XV_TYPE_WORD) == (key->words != NULL));
 			if (key->def != NULL) {
 				json_t *args = json_object(), *out = NULL;
 				struct xv_err err = {0};

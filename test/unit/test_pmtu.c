@@ -202,7 +202,8 @@ static uint32_t ip_frame(bool ipv6, bool tcp, bool df, uint16_t tag, uint32_t ip
 static int setup(void **state)
 {
 	struct xv_vtep_config config = {.name = "v0", .prefix_len = 24};
-	union xv_ip_addr remote = {.words[3] = RTE_BE32(0xc0000202)};
+	struct xv_tunnel_config tunnel = {
+		.type = XV_TUNNEL_VXLAN, .vni = VNI, .remote.words[3] = RTE_BE32(0xc0000202)};
 	struct xv_queue_ref refs[TUNNEL];
 	uint8_t arp[60] = {0}, reply[256];
 	uint16_t vlan, sum;
@@ -223,16 +224,16 @@ static int setup(void **state)
 		if (i < TUNNEL)
 			refs[i] = (struct xv_queue_ref){rig.ports[i], 0};
 	}
-	assert_int_equal(xv_tunnel_create(rig.vtep, XV_TUNNEL_VXLAN, VNI, &remote, rig.ports[TUNNEL], &rig.tunnel), 0);
+	assert_int_equal(xv_tunnel_create(rig.vtep, &tunnel, rig.ports[TUNNEL], &rig.tunnel), 0);
 	for (i = 0; i < PORTS; i++)
 		bind_port(i, NULL);
 	assert_int_equal(xv_network_set_members(rig.network, &rig.ports[VM], PORTS - VM), 0);
 	assert_int_equal(xv_vtep_publish(rig.vtep, (const struct xv_tunnel *const[]){rig.tunnel}, 1), 0);
-	xv_vtep_set_uplink(rig.vtep, rig.ports[UPLINK]);
+	xv_vtep_set_uplink(rig.vtep, 0, rig.ports[UPLINK]);
 	assert_int_equal(xv_worker_set_queues(rig.worker, refs, TUNNEL), 0);
 
 	/* Where the other host is, and the other VM behind it, in both VLANs. */
-	memcpy(arp, rig.vtep->mac, 6);
+	memcpy(arp, rig.vtep->uplinks[0].mac, 6);
 	memcpy(arp + 6, mac_remote, 6);
 	unit_hex("0806 0001 0800 0604 0002", arp + 12, 10);
 	memcpy(arp + 22, mac_remote, 6);
@@ -241,7 +242,7 @@ static int setup(void **state)
 	put(UPLINK, arp, sizeof(arp));
 	for (vlan = 0; vlan <= 10; vlan += 10) {
 		memset(reply, 0, sizeof(reply));
-		memcpy(reply, rig.vtep->mac, 6);
+		memcpy(reply, rig.vtep->uplinks[0].mac, 6);
 		memcpy(reply + 6, mac_remote, 6);
 		unit_hex("0800 4500 0060 0000 4000 4011 0000 c0000202 c0000201 c000 12b5 004c 0000 0800 0000 0000 6400",
 			 reply + 12, 38);
@@ -381,7 +382,7 @@ static void fused_encapsulation(void **state)
 {
 	struct xv_flow_key key = {.in_port = ACCESS}, mask = {.in_port = UINT32_MAX, .recirc_id = UINT32_MAX};
 	struct xv_flow_spec spec = {.key = &key, .mask = &mask, .owner = XV_FLOW_NO_OWNER};
-	const struct xv_encap *encap = atomic_load(&rig.tunnel->encap);
+	const struct xv_encap *encap = &atomic_load(&rig.tunnel->paths)->path[0].encap;
 	struct xv_binding *b = calloc(1, sizeof(*b));
 	struct xv_actions_builder builder;
 	struct xv_flow *flow;
