@@ -30,6 +30,7 @@ void xv_clock_init(uint64_t hz)
 		hz = (uint64_t)((double)cycles * NS_PER_S / (double)(ns ? ns : 1));
 	}
 	xv_clock.hz = hz;
+	xv_clock.ms_scale = UINT64_MAX / hz * 1000;
 }
 
 uint64_t xv_clock_ns(void)

@@ -16,6 +16,7 @@ struct xv_clock {
 	_Atomic uint64_t cycles;  /* while stopped: what xv_clock_cycles() returns */
 	_Atomic uint64_t ns;	  /* while stopped: what xv_clock_ns() returns */
 	uint64_t hz;		  /* cycles per second, set by xv_clock_init() */
+	uint64_t ms_scale;	  /* milliseconds of a cycle, in 2^-64 */
 };
 extern struct xv_clock xv_clock;
 
@@ -43,6 +44,12 @@ static inline uint64_t xv_clock_cycles(void)
 }
 
 uint64_t xv_clock_ns(void);
+
+/* Milliseconds on the scale of cycles; 32 bits, which wrap: compare by difference. */
+static inline uint32_t xv_clock_ms(uint64_t cycles)
+{
+	return (uint32_t)((unsigned __int128)cycles * xv_clock.ms_scale >> 64);
+}
 
 static inline uint64_t xv_clock_cycles_of_us(uint64_t us)
 {

@@ -464,6 +464,8 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			k->key.recirc_id = a->arg;
 			k->recirculated = true;
 			return;
+		case XV_ACT_CT: /* what connection tracking would say is not asked yet */
+			break;
 		case XV_ACT_FORWARD:
 			forward(k);
 			return;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fastpath/conntrack.h"
 #include "port/port.h"
 
 /* ---- Builder ---- */
@@ -270,6 +271,33 @@ static const char *set_refused(const struct xv_action_set *set, const struct kno
 	return NULL;
 }
 
+/* Why connection tracking cannot be asked for this; NULL = it can. */
+static const char *ct_refused(const struct xv_action *a, const struct known *k)
+{
+	const struct xv_action_ct *ct = (const struct xv_action_ct *)(const void *)a->data;
+	bool commit = (ct->flags & XV_CT_COMMIT) != 0;
+
+	if (a->bytes != sizeof(*a) + sizeof(*ct) || (ct->flags & ~XV_CT_FLAGS) != 0 || ct->helper > XV_CT_HELPER_TFTP)
+		return "ct is malformed";
+	if ((ct->flags & XV_CT_CLEAR) != 0)
+		return ct->flags == XV_CT_CLEAR ? NULL : "ct clears and tracks at once";
+	if (!is_ip(k))
+		return "ct on a packet that need not be IP: match its Ethernet type";
+	if (!commit && ((ct->flags & XV_CT_FORCE) != 0 || ct->mark_mask != 0 || (ct->label_mask[0] | ct->label_mask[1]) != 0 ||
+			ct->helper != XV_CT_HELPER_NONE || ct->timeouts != 0))
+		return "ct has a mark, a label, a helper, timeouts or force without commit";
+	if ((ct->flags & XV_CT_NAT) == 0)
+		return ct->nat.flags != 0 ? "ct has NAT parameters without NAT" : NULL;
+	if ((ct->nat.flags & (XV_NAT_SRC | XV_NAT_DST)) == (XV_NAT_SRC | XV_NAT_DST))
+		return "ct translates source and destination at once: that takes two of them";
+	if (ct->nat.flags != 0 && !commit)
+		return "ct has NAT parameters without commit";
+	if (ct->nat.flags != 0 && (ct->nat.ipv6 != 0) != (k->eth_type == RTE_BE16(0x86dd)) &&
+	    (ct->nat.min.u64[0] | ct->nat.min.u64[1]) != 0)
+		return "ct translates to an address of the other IP version";
+	return NULL;
+}
+
 static int refuse(struct xv_err *err, const char *why)
 {
 	return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "action %s", why);
@@ -384,6 +412,9 @@ static int check_program(const uint64_t *program, uint32_t bytes, struct known k
 			k = (struct known){.ethernet = true};
 			break;
 		}
+		case XV_ACT_CT:
+			why = ct_refused(a, &k);
+			break;
 		case XV_ACT_CLONE:
 		case XV_ACT_SAMPLE:
 			rc = check_program(a->data, data, k, depth + 1, err);

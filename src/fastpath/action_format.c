@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fastpath/action_format.h"
 
+#include "fastpath/conntrack.h"
+
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -185,6 +188,77 @@ static void put_tunnel(struct text *t, const struct xv_encap *encap)
 	put(t, ",size=%u))", encap->len);
 }
 
+/* An address and a port of a range: a-b:c-d, IPv6 in brackets if there are ports, as OVS has it. */
+static void put_nat(struct text *t, const struct xv_ct_nat *nat)
+{
+	bool ports = nat->min_port != 0;
+	const union xv_ip_addr *ends[] = {&nat->min, &nat->max};
+	char text[INET6_ADDRSTRLEN];
+	unsigned int i;
+
+	put(t, "nat");
+	if (nat->flags == 0)
+		return;
+	put(t, "(%s", (nat->flags & XV_NAT_SRC) != 0 ? "src" : "dst");
+	for (i = 0; i < 2 && (nat->min.u64[0] | nat->min.u64[1]) != 0; i++) {
+		if (i == 1 && memcmp(&nat->min, &nat->max, sizeof(nat->min)) == 0)
+			break;
+		inet_ntop(nat->ipv6 ? AF_INET6 : AF_INET, nat->ipv6 ? ends[i]->bytes : ends[i]->bytes + 12, text,
+			  sizeof(text));
+		put(t, nat->ipv6 && ports ? "%s[%s]" : "%s%s", i == 0 ? "=" : "-", text);
+	}
+	if (ports)
+		put(t, nat->max_port != nat->min_port ? ":%u-%u" : ":%u", nat->min_port, nat->max_port);
+	if ((nat->flags & XV_NAT_PERSISTENT) != 0)
+		put(t, ",persistent");
+	if ((nat->flags & XV_NAT_HASH) != 0)
+		put(t, ",hash");
+	if ((nat->flags & XV_NAT_RANDOM) != 0)
+		put(t, ",random");
+	put(t, ")");
+}
+
+static void put_ct(struct text *t, const struct xv_action_ct *ct)
+{
+	const char *comma = "";
+
+	if ((ct->flags & XV_CT_CLEAR) != 0) {
+		put(t, "ct_clear");
+		return;
+	}
+	put(t, "ct(");
+	if ((ct->flags & XV_CT_COMMIT) != 0) {
+		put(t, (ct->flags & XV_CT_FORCE) != 0 ? "force_commit" : "commit");
+		comma = ",";
+	}
+	if (ct->zone != 0) {
+		put(t, "%szone=%u", comma, ct->zone);
+		comma = ",";
+	}
+	if (ct->mark_mask != 0) {
+		put(t, "%smark=%#x/%#x", comma, ct->mark, ct->mark_mask);
+		comma = ",";
+	}
+	if ((ct->label_mask[0] | ct->label_mask[1]) != 0) {
+		put(t, "%slabel=0x%" PRIx64 "%016" PRIx64 "/0x%" PRIx64 "%016" PRIx64, comma, ct->label[1], ct->label[0],
+		    ct->label_mask[1], ct->label_mask[0]);
+		comma = ",";
+	}
+	if (ct->helper != XV_CT_HELPER_NONE) {
+		put(t, "%shelper=%s", comma, ct->helper == XV_CT_HELPER_FTP ? "ftp" : "tftp");
+		comma = ",";
+	}
+	if (ct->timeouts != 0) {
+		put(t, "%stimeout=%u", comma, ct->timeouts);
+		comma = ",";
+	}
+	if ((ct->flags & XV_CT_NAT) != 0) {
+		put(t, "%s", comma);
+		put_nat(t, &ct->nat);
+	}
+	put(t, ")");
+}
+
 static void put_program(struct text *t, const uint64_t *program, uint32_t bytes, unsigned int depth);
 
 static void put_action(struct text *t, const struct xv_action *a, unsigned int depth)
@@ -262,6 +336,9 @@ static void put_action(struct text *t, const struct xv_action *a, unsigned int d
 	}
 	case XV_ACT_TRUNC:
 		put(t, "trunc(%u)", a->arg);
+		break;
+	case XV_ACT_CT:
+		put_ct(t, data);
 		break;
 	case XV_ACT_FORWARD:
 		put(t, "forward");

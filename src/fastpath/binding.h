@@ -10,6 +10,7 @@
 
 #include "port/port.h"
 
+struct xv_firewall;
 struct xv_network;
 struct xv_policy;
 struct xv_rate_limit;
@@ -40,6 +41,10 @@ struct xv_binding {
 	/* NETWORK; NULL = everything is allowed. They outlive the binding. */
 	const struct xv_policy *egress_policy;	/* what the VM sends */
 	const struct xv_policy *ingress_policy; /* what goes to the VM */
+	/* NETWORK: security groups of the port; NULL = none. Outlives the binding. */
+	const struct xv_firewall *firewall;
+	bool tracked; /* some port of the network has a firewall: connections are tracked, in this zone */
+	uint16_t zone;
 	/* Port of kind tunnel, in a network: where it leads (fastpath/vtep.h). Outlives the binding. */
 	struct xv_tunnel *tunnel;
 	struct xv_vtep *vtep; /* VTEP; outlives the binding */

@@ -8,6 +8,9 @@
 #include <rte_ether.h>
 
 #include "fastpath/bridge.h"
+#include "fastpath/conntrack.h"
+#include "fastpath/firewall.h"
+#include "fastpath/flow.h"
 #include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
@@ -135,6 +138,29 @@ static bool let_in(const struct xv_binding *b, const struct rte_mbuf *m)
 	return xv_policy_check(b->ingress_policy, &key, &mask, &rule) == XV_POLICY_ALLOW;
 }
 
+/*
+ * Whether the firewall of a port lets a tracked packet in that is flooded because nobody knows yet where its receiver is. The
+ * first one that does commits the connection, as the flow to a known receiver would.
+ */
+static bool let_in_tracked(const struct xv_binding *b, struct rte_mbuf *m, struct xv_tracked *tracked)
+{
+	static const struct xv_action_ct commit = {.flags = XV_CT_COMMIT};
+	const struct xv_policy *policy;
+	struct xv_flow_key mask, key;
+	struct xv_action_ct action = commit;
+	uint32_t rule;
+
+	if (xv_firewall_check(b->firewall, XV_FIREWALL_TO_VM, tracked->key, &mask, &policy, &rule) != XV_POLICY_ALLOW)
+		return false;
+	if (tracked->committed || (tracked->key->ct_state & XV_CS_NEW) == 0)
+		return true;
+	tracked->committed = true;
+	action.zone = b->zone;
+	key = *tracked->key;
+	return xv_conntrack_packet(xv_flow_conntrack, &action, m, &key, tracked->layout, tracked->now_ms,
+				   &tracked->hit) == 0;
+}
+
 /* Send f to one port; m is f->m or a copy of it and is taken. */
 static void send_to(struct xv_worker *w, struct xv_port *out, const struct xv_binding *b,
 		    const struct frame *f, struct rte_mbuf *m, bool want_tag)
@@ -181,7 +207,7 @@ static inline bool from_tunnel(const struct xv_port *in)
 
 /* To every other member whose VLANs allow it. The original goes last. */
 static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_network *network,
-		  const struct frame *f)
+		  const struct frame *f, struct xv_tracked *tracked)
 {
 	const struct xv_members *members =
 		atomic_load_explicit(&network->members, memory_order_acquire);
@@ -206,6 +232,11 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 			continue;
 		if (b->tunnel != NULL && from_tunnel(in))
 			continue;
+		if (tracked != NULL && !let_in_tracked(b, f->m, tracked)) {
+			count(&c->copies, 1);
+			count(&c->drops[XV_DROP_FIREWALL], 1);
+			continue;
+		}
 		if (held != NULL) {
 			struct rte_mbuf *m = another(f->m, held_tag != f->tagged);
 
@@ -261,7 +292,7 @@ static void forward(struct xv_worker *w, struct xv_port *in, const struct xv_net
 	/* Not learned, or on a port that has left the network since. */
 	if (unlikely(b == NULL || b->network != network || !egress(b, frames[0].vlan, &want_tag))) {
 		for (i = 0; i < n; i++)
-			flood(w, in, network, &frames[i]);
+			flood(w, in, network, &frames[i], NULL);
 		return;
 	}
 	if (unlikely(b->tunnel != NULL && from_tunnel(in))) {
@@ -285,7 +316,8 @@ static void forward(struct xv_worker *w, struct xv_port *in, const struct xv_net
 }
 
 struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
-				  struct rte_mbuf *m, const struct xv_binding **out_binding)
+				  struct rte_mbuf *m, struct xv_tracked *tracked,
+				  const struct xv_binding **out_binding)
 {
 	const struct xv_network *network = binding->network;
 	struct frame frame = {.m = m};
@@ -319,7 +351,7 @@ struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const
 	}
 	b = out == NULL ? NULL : atomic_load_explicit(&out->binding, memory_order_acquire);
 	if (b == NULL || b->network != network || !egress(b, frame.vlan, &want_tag)) {
-		flood(w, in, network, &frame);
+		flood(w, in, network, &frame, tracked);
 		return NULL;
 	}
 	if (b->tunnel != NULL && from_tunnel(in)) {

@@ -482,6 +482,11 @@ bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, 
 	return ok;
 }
 
+bool xv_conntrack_is_alive(const struct xv_ct_hit *hit)
+{
+	return atomic_load_explicit(&hit->conn->generation, memory_order_relaxed) == hit->generation;
+}
+
 void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, uint64_t packets, uint64_t bytes)
 {
 	struct xv_conn *conn = hit->conn;

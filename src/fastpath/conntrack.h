@@ -80,6 +80,7 @@ struct xv_ct_nat {
 #define XV_CT_FORCE 0x02 /* with commit: a connection that was opened from the other side is replaced */
 #define XV_CT_CLEAR 0x04 /* the packet is untracked again; alone */
 #define XV_CT_NAT 0x08
+#define XV_CT_FLAGS (XV_CT_COMMIT | XV_CT_FORCE | XV_CT_CLEAR | XV_CT_NAT)
 
 /* Data of XV_ACT_CT. */
 struct xv_action_ct {
@@ -144,6 +145,8 @@ int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *acti
  */
 bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
 			  uint16_t l4, uint32_t now_ms);
+/* Any thread. Is it still the connection that was hit, and unchanged in what flows can see? */
+bool xv_conntrack_is_alive(const struct xv_ct_hit *hit);
 /* worker: what fused flows counted for it; bytes of L3. */
 void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, uint64_t packets, uint64_t bytes);
 

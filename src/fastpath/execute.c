@@ -7,6 +7,7 @@
  * how its headers differ at the end. What depends on more than that (length, chance, meters, a slow path) and what makes several
  * packets of one is not fused: such packets come this way every time.
  */
+#include <errno.h>
 #include <string.h>
 
 #include <rte_random.h>
@@ -19,6 +20,7 @@
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
 #include "fastpath/resolve.h"
+#include "fastpath/rule_log.h"
 #include "fastpath/worker_state.h"
 #include "net/edit.h"
 #include "net/packet_share.h"
@@ -33,14 +35,10 @@ struct recording {
 	struct xv_fused_step steps[XV_TRAIL_MAX];
 	uint64_t bits; /* bytes that flows looked at */
 	struct xv_fused_place place;
-	uint8_t flags;
-	uint32_t changes;	   /* of the network's MAC table, before it was asked ... */
+	struct xv_fused_end end;   /* changes: of the network's MAC table, before it was asked ... */
 	const struct xv_port *out; /* ... and what it was sent to, by which rules; NULL = no network involved */
 	const struct xv_binding *out_binding;
-	const struct xv_encap *encap; /* outer headers, put on last */
-	uint32_t entropy;
 	struct xv_fused_edit edit; /* as of the encapsulation, if there is one */
-	bool edited;
 	uint32_t pkt_len;	   /* of the packet as it came in ... */
 	uint8_t first[XV_FUSED_EDIT_BYTES]; /* ... and its first bytes */
 };
@@ -56,6 +54,7 @@ struct walk {
 	unsigned int *passes;	     /* of the packet that came in, with all its copies */
 	uint32_t trunc;		     /* bytes that the next output sends; 0 = all */
 	bool recirculated;
+	struct xv_ct_hit hit;	     /* of the last zone that it was looked up in */
 	struct recording *recording; /* NULL in copies */
 };
 
@@ -102,17 +101,19 @@ static void record_edit(struct walk *k)
 	struct recording *r = k->recording;
 	struct xv_fused_edit *edit;
 	unsigned int i;
+	bool edited;
 
-	if (r == NULL || !r->on || r->encap != NULL)
+	if (r == NULL || !r->on || r->end.encap != NULL)
 		return;
 	edit = &r->edit;
 	if (!xv_fused_edit_make(&r->place, r->first, r->pkt_len, k->m, edit)) {
 		r->on = false;
 		return;
 	}
-	r->edited = edit->shift != 0;
+	edited = edit->shift != 0;
 	for (i = 0; i < RTE_DIM(edit->mask); i++)
-		r->edited |= edit->mask[i] != 0;
+		edited |= edit->mask[i] != 0;
+	r->end.edit = edited ? edit : NULL;
 }
 
 static void record_end(struct walk *k, uint16_t out_port, uint8_t flags)
@@ -126,15 +127,11 @@ static void record_end(struct walk *k, uint16_t out_port, uint8_t flags)
 	/* The flow for packets to that port may be newer than what was done before it was looked up. */
 	if (r->out != NULL && atomic_load_explicit(&r->out->binding, memory_order_acquire) != r->out_binding)
 		return;
-	e = xv_fused_insert(k->w->fused, &r->place, r->first, r->bits, r->steps, r->n, r->edited ? &r->edit : NULL);
-	if (e == NULL)
-		return;
-	e->out_port = out_port;
-	e->flags = r->flags | flags;
-	e->encap = r->encap;
-	e->entropy = r->entropy;
-	e->changes = r->changes;
-	e->learned_s = k->w->now_s;
+	r->end.out_port = out_port;
+	r->end.flags |= flags;
+	e = xv_fused_insert(k->w->fused, &r->place, r->first, r->bits, r->steps, r->n, &r->end);
+	if (e != NULL)
+		e->learned_s = k->w->now_s;
 }
 
 /* ---- Actions ---- */
@@ -303,8 +300,8 @@ static void tunnel_push(struct walk *k, const struct xv_encap *encap, const stru
 	    (const uint8_t *)xv_action_next(next) == end && k->trunc == 0) {
 		record_edit(k);
 		if (k->recording != NULL && k->recording->on) {
-			k->recording->encap = encap;
-			k->recording->entropy = entropy;
+			k->recording->end.encap = encap;
+			k->recording->end.entropy = entropy;
 		}
 		record_end(k, (uint16_t)next->arg, 0);
 		xv_flow_tunnel_push(k->w, encap, k->key.packet_type, entropy, (uint16_t)next->arg, k->m);
@@ -330,6 +327,12 @@ static void forward(struct walk *k)
 {
 	const struct xv_binding *out_binding;
 	struct recording *r = k->recording;
+	struct xv_tracked tracked = {
+		.key = &k->key,
+		.layout = &k->layout,
+		.hit = k->hit,
+		.now_ms = xv_worker_now_ms(k->w),
+	};
 	struct xv_port *out;
 
 	if (k->binding->network == NULL) {
@@ -337,12 +340,13 @@ static void forward(struct walk *k)
 		return;
 	}
 	if (r != NULL && r->on) {
-		r->changes = xv_mac_table_changes(k->binding->network->macs);
-		r->flags |= XV_FUSED_CHANGES | XV_FUSED_LEARN;
+		r->end.changes = xv_mac_table_changes(k->binding->network->macs);
+		r->end.flags |= XV_FUSED_CHANGES | XV_FUSED_LEARN;
 	}
 	if (own(k) == NULL)
 		return;
-	out = xv_bridge_forward(k->w, k->in, k->binding, k->m, &out_binding);
+	out = xv_bridge_forward(k->w, k->in, k->binding, k->m,
+				k->binding->tracked ? &tracked : NULL, &out_binding);
 	if (out == NULL) {
 		stop_recording(k);
 		k->m = NULL;
@@ -356,6 +360,50 @@ static void forward(struct walk *k)
 	k->recirculated = true;
 	if (!extract(k))
 		drop(k, XV_DROP_MALFORMED);
+}
+
+static enum xv_drop why_not_tracked(int rc)
+{
+	switch (rc) {
+	case -ENOBUFS:
+		return XV_DROP_CT_FULL;
+	case -EDQUOT:
+		return XV_DROP_CT_LIMIT;
+	default:
+		return XV_DROP_CT_NAT;
+	}
+}
+
+static void track(struct walk *k, const struct xv_action_ct *ct)
+{
+	struct recording *r = k->recording;
+	unsigned int n;
+	int rc;
+
+	if ((ct->flags & XV_CT_NAT) != 0 && own(k) == NULL)
+		return;
+	rc = xv_conntrack_packet(xv_flow_conntrack, ct, k->m, &k->key, &k->layout, xv_worker_now_ms(k->w), &k->hit);
+	if (unlikely(rc != 0)) {
+		stop_recording(k);
+		drop(k, why_not_tracked(rc));
+		return;
+	}
+	if (r == NULL || !r->on || (ct->flags & XV_CT_CLEAR) != 0)
+		return;
+	if (k->hit.conn == NULL || (k->key.ct_state & (XV_CS_ESTABLISHED | XV_CS_RELATED)) != XV_CS_ESTABLISHED) {
+		r->on = false;
+		return;
+	}
+	/* The same connection again (a commit behind a look-up) is one to be advanced once. */
+	n = r->end.n_hits;
+	if (n > 0 && r->end.hits[n - 1].conn == k->hit.conn)
+		n--;
+	if (n == XV_FUSED_CT_MAX) {
+		r->on = false;
+		return;
+	}
+	r->end.hits[n] = k->hit;
+	r->end.n_hits = (uint8_t)(n + 1);
 }
 
 static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
@@ -467,6 +515,9 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			k->key.recirc_id = a->arg;
 			k->recirculated = true;
 			return;
+		case XV_ACT_CT:
+			track(k, (const struct xv_action_ct *)(const void *)a->data);
+			break;
 		case XV_ACT_FORWARD:
 			forward(k);
 			return;
@@ -514,8 +565,7 @@ static void resolve(struct walk *k)
 {
 	struct xv_flow_key mask = {0};
 	struct xv_decision decision;
-	uint64_t action[2] = {0};
-	struct xv_action *a = (struct xv_action *)(void *)action;
+	uint64_t program[XV_DECISION_WORDS];
 
 	stop_recording(k);
 	if (!xv_resolve(k->in, k->binding, &k->key, &mask, &decision)) {
@@ -524,12 +574,13 @@ static void resolve(struct walk *k)
 	}
 	if (unlikely(k->w->live != NULL))
 		xv_live_decided(k->w, k->m, &decision);
-	if (xv_flow_request(&k->key, &mask, &decision, k->m->pkt_len))
+	if (unlikely(decision.log))
+		xv_rule_log(k->w, k->in->id, &k->key, &decision);
+	if (unlikely(decision.reject))
+		xv_answer_refused(k->w, k->m);
+	if (!decision.log && !decision.reject && xv_flow_request(&k->key, &mask, &decision, k->m->pkt_len))
 		k->w->flows_wanted = true;
-	a->type = (uint16_t)decision.type;
-	a->bytes = sizeof(*a);
-	a->arg = decision.arg;
-	run(k, action, a->bytes);
+	run(k, program, xv_decision_program(&decision, program));
 }
 
 /* As long as actions say: look up again. */
@@ -571,12 +622,8 @@ void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_bi
 		recording.n = 0;
 		recording.bits = 0;
 		recording.place = *place;
-		recording.flags = 0;
-		recording.changes = 0;
+		recording.end = (struct xv_fused_end){0};
 		recording.out = NULL;
-		recording.encap = NULL;
-		recording.entropy = 0;
-		recording.edited = false;
 		recording.pkt_len = rte_pktmbuf_pkt_len(m);
 		memcpy(recording.first, rte_pktmbuf_mtod(m, const uint8_t *), n);
 		memset(recording.first + n, 0, sizeof(recording.first) - n);

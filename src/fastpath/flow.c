@@ -14,14 +14,19 @@
 #include "base/lazy_memory.h"
 #include "fastpath/flow_request.h"
 #include "fastpath/fused.h"
+#include "fastpath/resolve.h"
+#include "fastpath/rule_log.h"
 #include "fastpath/worker_state.h"
 #include "table/rcu.h"
 
+#define CONNECTIONS (1u << 21)
+#define HALF_OPEN_PER_PORT 65536 /* and zone */
 #define REQUESTS 4096	      /* that may wait for the control thread */
 #define REQUESTS_A_POLL 1024
 #define AGED_A_TIME 8192
 #define ID_BUCKETS 65536
 
+struct xv_conntrack *xv_flow_conntrack;
 struct xv_classifier *xv_flow_classifier;
 _Atomic uint64_t xv_sweep_wanted;
 _Atomic bool xv_fusing = true;
@@ -60,6 +65,12 @@ int xv_flows_init(void)
 {
 	static const unsigned int stages[] = {XV_FLOW_STAGE_TUNNEL, XV_FLOW_STAGE_L2, XV_FLOW_STAGE_L3,
 					      XV_FLOW_STAGE_L4, XV_FLOW_FIXED_WORDS, XV_FLOW_WORDS};
+	struct xv_conntrack_config connections = {
+		.connections = CONNECTIONS,
+		.half_open_per_port = HALF_OPEN_PER_PORT,
+		.pick_up = true,
+		.now_ms = xv_clock_ms(xv_clock_cycles()),
+	};
 	unsigned int i;
 	int rc;
 
@@ -82,7 +93,12 @@ int xv_flows_init(void)
 	}
 	for (i = 0; i < REQUESTS; i++)
 		(void)rte_ring_sp_enqueue(xv_flow_requests.free, &requests[i]);
-	return 0;
+	rc = xv_rule_log_init();
+	if (rc == 0)
+		rc = xv_conntrack_create(&connections, &xv_flow_conntrack);
+	if (rc != 0)
+		xv_flows_fini();
+	return rc;
 }
 
 static void flow_free(void *arg)
@@ -132,6 +148,9 @@ void xv_flows_fini(void)
 	free(xv_flow_requests.wanted);
 	requests = NULL;
 	xv_flow_requests.free = xv_flow_requests.wanted = NULL;
+	xv_conntrack_destroy(xv_flow_conntrack);
+	xv_flow_conntrack = NULL;
+	xv_rule_log_fini();
 	if (xv_flows_event_fd >= 0)
 		close(xv_flows_event_fd);
 	xv_flows_event_fd = -1;
@@ -358,29 +377,32 @@ void xv_flows_invalidate_port(const struct xv_port *port)
 
 static void install(const struct xv_flow_request *r)
 {
-	struct xv_actions_builder builder;
+	uint64_t program[XV_DECISION_WORDS];
 	struct xv_flow_spec spec = {
 		.key = &r->key,
 		.mask = &r->mask,
-		.owner = r->owner,
+		.owner = r->decision.owner,
 		.origin = r->origin,
 		.packets = 1,
 		.bytes = r->bytes,
 	};
 	struct xv_flow *flow;
+	uint32_t bytes;
 	int rc;
 
 	/* Decided before what it was decided by changed. */
-	if (atomic_load(&xv_port_decisions[r->owner]) != r->version)
+	if (atomic_load(&xv_port_decisions[r->decision.owner]) != r->decision.version)
 		return;
-	if (n_owned[r->owner] >= XV_MAX_FLOWS_PER_PORT) {
+	if (n_owned[r->decision.owner] >= XV_MAX_FLOWS_PER_PORT) {
 		n_refused++;
 		return;
 	}
-	xv_actions_begin(&builder);
-	xv_actions_add(&builder, (enum xv_action_type)r->type, r->arg, NULL, 0);
-	if (xv_actions_finish(&builder, &spec.actions) != 0)
+	bytes = xv_decision_program(&r->decision, program);
+	spec.actions = malloc(sizeof(*spec.actions) + bytes);
+	if (spec.actions == NULL)
 		return;
+	*spec.actions = (struct xv_actions){.bytes = bytes};
+	memcpy(spec.actions->program, program, bytes);
 	rc = xv_flow_add(&spec, &flow);
 	if (rc == 0)
 		return;

@@ -29,6 +29,8 @@
 #define XV_FLOW_NO_OWNER UINT16_MAX
 /* recirc_id of packets that a built-in network sends to the port with the id in the low 16 bits. Others are below it. */
 #define XV_RECIRC_TO_PORT UINT32_C(0xff000000)
+/* Packets on a built-in network that connection tracking has seen. */
+#define XV_RECIRC_TRACKED UINT32_C(0xfe000000)
 
 struct xv_port;
 struct xv_worker;
@@ -124,19 +126,27 @@ void xv_flows_set_fusing(bool on);
 
 /* ---- Workers ---- */
 
+struct xv_conntrack;
 struct xv_flow_request;
 
 extern struct xv_classifier *xv_flow_classifier;
+extern struct xv_conntrack *xv_flow_conntrack;
 
 /* worker. The flow that matches, or NULL. */
 struct xv_flow *xv_flow_lookup(struct xv_worker *w, const struct xv_flow_key *key);
 
-/* What a worker decided on its own: one action without data. */
+enum xv_track { XV_TRACK_NOT, XV_TRACK_LOOKUP, XV_TRACK_COMMIT };
+
+/* What a worker decided on its own: one action without data, perhaps connection tracking before it. */
 struct xv_decision {
 	enum xv_action_type type;
 	uint32_t arg;
 	uint16_t owner;
 	uint32_t version; /* of the owner's binding, by which it was made */
+	uint16_t zone;
+	uint8_t track; /* enum xv_track */
+	bool log;      /* a line for people; no flow, as the next connection has one of its own */
+	bool reject;   /* the sender is to be told; no flow either */
 	const char *policy, *rule; /* for people: what decided; "" if nothing in particular */
 };
 /* What decided, for people: "web: http". The length. */

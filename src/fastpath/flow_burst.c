@@ -57,10 +57,35 @@ static inline uint32_t changes_of(const struct xv_binding *binding)
 	return binding->network != NULL ? xv_mac_table_changes(binding->network->macs) : 0;
 }
 
-/* Whether an entry that was found holds, as far as the network's addresses go. */
-static inline bool holds(const struct xv_fused_entry *e, uint32_t changes)
+/* The state of the packet's connections moves on, as it would on the long way. False: something is not as the entry says; nothing
+ * has changed that the long way would not do again in the same way. */
+static inline bool advance(struct xv_worker *w, const struct xv_fused_entry *e, const struct rte_mbuf *m,
+			   const struct xv_fused_place *place, uint32_t now_ms)
 {
-	return (e->flags & XV_FUSED_CHANGES) == 0 || e->changes == changes;
+	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct xv_ct_hit hits[XV_FUSED_CT_MAX];
+	unsigned int i, n;
+
+	if (likely((e->flags & XV_FUSED_CT_MORE) == 0)) {
+		hits[0].conn = e->conn;
+		hits[0].generation = e->conn_generation;
+		hits[0].dir = (e->flags & XV_FUSED_CT_REPLY) != 0 ? XV_CT_REPLY : XV_CT_ORIGINAL;
+		return xv_conntrack_advance(xv_flow_conntrack, &hits[0], data, place->l3, place->l4, now_ms);
+	}
+	n = xv_fused_hits(w->fused, e, hits);
+	for (i = 0; i < n; i++)
+		if (unlikely(!xv_conntrack_advance(xv_flow_conntrack, &hits[i], data, place->l3, place->l4, now_ms)))
+			return false;
+	return true;
+}
+
+/* Whether an entry that was found holds, as far as the network's addresses and the packet's connections go. */
+static inline bool holds(struct xv_worker *w, const struct xv_fused_entry *e, const struct rte_mbuf *m,
+			 const struct xv_fused_place *place, uint32_t changes, uint32_t now_ms)
+{
+	if (unlikely((e->flags & XV_FUSED_CHANGES) != 0 && e->changes != changes))
+		return false;
+	return (e->flags & XV_FUSED_CT) == 0 || likely(advance(w, e, m, place, now_ms));
 }
 
 void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
@@ -72,6 +97,7 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 	uint32_t tick = (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT);
 	uint64_t evicted = xv_fused_evicted(w->fused), inserted = xv_fused_inserted(w->fused);
 	uint32_t changes = changes_of(binding);
+	uint32_t now_ms = xv_worker_now_ms(w);
 	uint16_t i;
 
 	if (likely(atomic_load_explicit(&xv_fusing, memory_order_relaxed))) {
@@ -82,9 +108,6 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 			places[i].where = 0;
 		}
 	}
-	/* Who is followed comes alone. */
-	if (unlikely(w->live != NULL) && entries[0] != NULL && holds(entries[0], changes))
-		xv_live_fused(w, pkts[0], entries[0]);
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		struct xv_fused_entry *e;
@@ -98,12 +121,14 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		/* It may be of the same flow as one that has just gone the long way. */
 		if (unlikely(e == NULL && inserted != xv_fused_inserted(w->fused)))
 			xv_fused_lookup_burst(w->fused, in->id, &pkts[i], 1, &e, &places[i]);
-		if (unlikely(e == NULL || !holds(e, changes))) {
+		if (unlikely(e == NULL || !holds(w, e, m, &places[i], changes, now_ms))) {
 			run_send(w, &run);
 			xv_flow_execute(w, in, binding, m, &places[i]);
 			changes = changes_of(binding);
 			continue;
 		}
+		if (unlikely(w->live != NULL))
+			xv_live_fused(w, m, e);
 		e->packets++;
 		e->bytes += m->pkt_len;
 		e->used = tick;
@@ -113,13 +138,13 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 			xv_packet_drop(w, m, (enum xv_drop)e->out_port);
 			continue;
 		}
-		if (unlikely(e->edit != 0 && !xv_fused_edit_apply(w->fused, e, m))) {
+		if (unlikely((e->flags & XV_FUSED_EDIT) != 0 && !xv_fused_edit_apply(w->fused, e, m))) {
 			xv_packet_drop(w, m, XV_DROP_NO_BUFFER);
 			continue;
 		}
-		if (unlikely(e->encap != NULL)) {
+		if (unlikely(e->trail->encap != NULL)) {
 			run_send(w, &run);
-			xv_flow_tunnel_push(w, e->encap, 0, e->entropy, e->out_port, m);
+			xv_flow_tunnel_push(w, e->trail->encap, 0, e->entropy, e->out_port, m);
 			continue;
 		}
 		if (run.n > 0 && (run.out_port != e->out_port || run.pkts + run.n != &pkts[i]))

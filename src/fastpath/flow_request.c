@@ -45,10 +45,7 @@ bool xv_flow_request(const struct xv_flow_key *key, const struct xv_flow_key *ma
 	r = slot;
 	r->key = *key;
 	r->mask = *mask;
-	r->type = (uint16_t)decision->type;
-	r->arg = decision->arg;
-	r->owner = decision->owner;
-	r->version = decision->version;
+	r->decision = *decision;
 	r->bytes = bytes;
 	(void)xv_decision_origin(decision, r->origin);
 	(void)rte_ring_mp_enqueue(xv_flow_requests.wanted, r);

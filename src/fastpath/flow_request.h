@@ -12,8 +12,7 @@
 struct xv_flow_request {
 	struct xv_flow_key key, mask;
 	uint64_t bytes;
-	uint32_t arg, version;
-	uint16_t type, owner;
+	struct xv_decision decision; /* its strings are not valid any more: see origin */
 	char origin[XV_FLOW_ORIGIN_LEN];
 };
 

@@ -150,12 +150,9 @@ bool xv_fused_guard(const struct xv_fused_place *place, const uint64_t *mask_wor
 	uint64_t any = 0;
 
 	*bits |= base_bits(place);
-	/* Metadata, tunnel: 0 or what actions made of them, the same for all packets of the input port. Conntrack
-	 * state is not. */
-	any |= mask->ct_state | mask->ct_mark | mask->ct_label[0] | mask->ct_label[1] | mask->ct_zone;
-	/* dp_hash comes from the 5-tuple, and so from the base. */
-	if (any != 0)
-		return false;
+	/* Metadata, tunnel: 0 or what actions made of them, the same for all packets of the input port; dp_hash comes from
+	 * the 5-tuple, and so from the base. What connection tracking says is the same as long as the connection's
+	 * generation is. */
 	if (mask->ip_tos != 0)
 		*bits |= ipv6 ? byte_bits(l3, 2) : byte_bits(l3 + 1, 1);
 	if (mask->ip_ttl != 0)
@@ -262,6 +259,8 @@ static inline struct xv_fused_entry *entry_of(const struct xv_fused *fused, uint
                                                                                                                 \
 				if (likely(entry_is_usable(e, places[i].where) && matches(e, data))) {           \
 					entries[i] = e;                                                         \
+					if (e->conn != NULL)                                                    \
+						rte_prefetch0(e->conn);                                         \
 					hits++;                                                                 \
 					break;                                                                  \
 				}                                                                               \
@@ -302,7 +301,8 @@ void xv_fused_lookup_burst(struct xv_fused *fused, uint32_t in_port, struct rte_
 
 /* ---- Trails ---- */
 
-static struct xv_trail *trail_get(struct xv_fused *fused, const struct xv_fused_step *steps, unsigned int n)
+static struct xv_trail *trail_get(struct xv_fused *fused, const struct xv_fused_step *steps, unsigned int n,
+				  const struct xv_encap *encap)
 {
 	struct xv_flow *flows[XV_TRAIL_MAX];
 	int16_t grown[XV_TRAIL_MAX];
@@ -317,7 +317,7 @@ static struct xv_trail *trail_get(struct xv_fused *fused, const struct xv_fused_
 	}
 	bucket = &fused->trail_buckets[hash % TRAIL_BUCKETS];
 	for (trail = *bucket; trail != NULL; trail = trail->next)
-		if (trail->hash == hash && trail->n == n &&
+		if (trail->hash == hash && trail->n == n && trail->encap == encap &&
 		    atomic_load_explicit(&trail->valid, memory_order_acquire) &&
 		    memcmp(trail->flows, flows, n * sizeof(flows[0])) == 0 &&
 		    memcmp(trail->grown, grown, n * sizeof(grown[0])) == 0)
@@ -332,6 +332,7 @@ static struct xv_trail *trail_get(struct xv_fused *fused, const struct xv_fused_
 	trail->n = (uint8_t)n;
 	trail->entries = 0;
 	trail->hash = hash;
+	trail->encap = encap;
 	memcpy(trail->flows, flows, n * sizeof(flows[0]));
 	memcpy(trail->grown, grown, n * sizeof(grown[0]));
 	if (!xv_trail_link_flows(trail, steps)) {
@@ -365,8 +366,9 @@ static void trail_put(struct xv_fused *fused, struct xv_trail *trail)
 static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
 {
 	const struct xv_trail *trail = e->trail;
+	struct xv_ct_hit hits[XV_FUSED_CT_MAX];
 	uint64_t now, used;
-	unsigned int i;
+	unsigned int i, n;
 
 	if (e->packets == 0)
 		return;
@@ -380,6 +382,9 @@ static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
 		if (used > atomic_load_explicit(&c->used, memory_order_relaxed))
 			atomic_store_explicit(&c->used, used, memory_order_relaxed);
 	}
+	n = xv_fused_hits(fused, e, hits);
+	for (i = 0; i < n; i++)
+		xv_conntrack_credit(xv_flow_conntrack, &hits[i], e->packets, e->bytes);
 	e->packets = 0;
 	e->bytes = 0;
 }
@@ -399,8 +404,6 @@ static void entry_free(struct xv_fused *fused, uint64_t *way)
 
 	credit(fused, e);
 	count_entry(fused, e->trail, (uint64_t)-1);
-	if (e->edit != 0)
-		fused->free_edits[fused->n_free_edits++] = e->edit - 1;
 	e->where = 0;
 	e->trail->entries--;
 	trail_put(fused, e->trail);
@@ -463,9 +466,9 @@ static void grow(struct xv_fused *fused)
 	}
 }
 
-/* All entries (or edits) are in use: of those in the next few sets the one that was used least lately goes, or one on a dead
+/* All entries are in use: of those in the next few sets the one that was used least lately goes, or one on a dead
  * trail. Else connections that are long over would keep new ones out. */
-static void make_room(struct xv_fused *fused, bool edit)
+static void make_room(struct xv_fused *fused)
 {
 	uint32_t now = (uint32_t)(xv_clock_cycles() >> XV_FLOW_TICK_SHIFT), age, best_age = 0;
 	uint64_t *best = NULL;
@@ -480,8 +483,6 @@ static void make_room(struct xv_fused *fused, bool edit)
 			if (set->ways[i] == 0)
 				continue;
 			e = entry_of(fused, set->ways[i]);
-			if (edit && e->edit == 0)
-				continue;
 			age = now - e->used;
 			if (!atomic_load_explicit(&e->trail->valid, memory_order_relaxed))
 				age = UINT32_MAX;
@@ -502,9 +503,39 @@ static bool is_full(const struct xv_fused *fused)
 	return fused->n_free == 0 && fused->entries_fresh == fused->n_entries;
 }
 
-static bool edits_are_full(const struct xv_fused *fused)
+/* Connections whose state the packets of e advance. */
+static void set_hits(struct xv_fused *fused, struct xv_fused_entry *e, uint32_t number,
+		     const struct xv_fused_end *end)
 {
-	return fused->n_free_edits == 0 && fused->edits_fresh == EDITS;
+	if (end->n_hits == 0)
+		return;
+	e->flags |= XV_FUSED_CT | (end->hits[0].dir == XV_CT_REPLY ? XV_FUSED_CT_REPLY : 0);
+	e->conn = end->hits[0].conn;
+	e->conn_generation = end->hits[0].generation;
+	if (end->n_hits == 1)
+		return;
+	e->flags |= XV_FUSED_CT_MORE;
+	fused->mores[number].n = (uint8_t)(end->n_hits - 1);
+	memcpy(fused->mores[number].hits, &end->hits[1], (end->n_hits - 1u) * sizeof(end->hits[0]));
+}
+
+unsigned int xv_fused_hits(const struct xv_fused *fused, const struct xv_fused_entry *e,
+			   struct xv_ct_hit hits[XV_FUSED_CT_MAX])
+{
+	const struct more *more;
+
+	if ((e->flags & XV_FUSED_CT) == 0)
+		return 0;
+	hits[0] = (struct xv_ct_hit){
+		.conn = e->conn,
+		.generation = e->conn_generation,
+		.dir = (e->flags & XV_FUSED_CT_REPLY) != 0 ? XV_CT_REPLY : XV_CT_ORIGINAL,
+	};
+	if ((e->flags & XV_FUSED_CT_MORE) == 0)
+		return 1;
+	more = &fused->mores[e - fused->entries];
+	memcpy(&hits[1], more->hits, more->n * sizeof(hits[0]));
+	return 1u + more->n;
 }
 
 #define GROW_CROWDED 64 /* sets at a time: the crowded one's turn to be split may be far off */
@@ -521,7 +552,7 @@ static bool is_crowded_out(const struct xv_fused *fused, uint64_t way, const str
 struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_fused_place *place,
 				       const uint8_t first[XV_FUSED_BYTES], uint64_t bits,
 				       const struct xv_fused_step *steps, unsigned int n,
-				       const struct xv_fused_edit *edit)
+				       const struct xv_fused_end *end)
 {
 	uint8_t value[XV_FUSED_BYTES];
 	struct xv_fused_entry *e;
@@ -546,12 +577,10 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 		count(&fused->stats.evicted, 1);
 	}
 	if (is_full(fused))
-		make_room(fused, false);
-	if (edit != NULL && edits_are_full(fused))
-		make_room(fused, true);
-	if (is_full(fused) || (edit != NULL && edits_are_full(fused)))
+		make_room(fused);
+	if (is_full(fused))
 		return NULL;
-	trail = trail_get(fused, steps, n);
+	trail = trail_get(fused, steps, n, end->encap);
 	if (trail == NULL)
 		return NULL;
 	trail->entries++;
@@ -561,20 +590,21 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 	memcpy(e->value, value, sizeof(value));
 	e->mask = bits;
 	e->where = place->where;
-	e->out_port = 0;
-	e->flags = 0;
+	e->out_port = end->out_port;
+	e->flags = end->flags;
 	e->trail = trail;
-	e->edit = 0;
-	e->entropy = 0;
-	e->encap = NULL;
+	e->entropy = end->entropy;
+	e->conn = NULL;
+	e->conn_generation = 0;
 	e->bytes = 0;
 	e->packets = 0;
 	e->used = (uint32_t)(xv_clock_cycles() >> XV_FLOW_TICK_SHIFT);
 	e->learned_s = 0;
-	e->changes = 0;
-	if (edit != NULL) {
-		e->edit = 1 + (fused->n_free_edits > 0 ? fused->free_edits[--fused->n_free_edits] : fused->edits_fresh++);
-		fused->edits[e->edit - 1] = *edit;
+	e->changes = end->changes;
+	set_hits(fused, e, i, end);
+	if (end->edit != NULL) {
+		e->flags |= XV_FUSED_EDIT;
+		fused->edits[i] = *end->edit;
 	}
 	*way = (place->hash & ~(uint64_t)UINT32_MAX) | (i + 1);
 	count(&fused->stats.entries, 1);
@@ -582,10 +612,22 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 	return e;
 }
 
-#define SWEEP_AHEAD 4 /* sets */
+#define SWEEP_AHEAD 4	     /* sets */
+#define REST_TICKS (1u << 14) /* 2 s at 2 GHz */
+
+/* Its trail is dead, or it has rested for so long that it is worth looking whether its connection is gone. */
+static bool is_over(const struct xv_fused_entry *e, uint32_t now)
+{
+	struct xv_ct_hit hit = {.conn = e->conn, .generation = e->conn_generation};
+
+	if (!atomic_load_explicit(&e->trail->valid, memory_order_acquire))
+		return true;
+	return (e->flags & XV_FUSED_CT) != 0 && now - e->used > REST_TICKS && !xv_conntrack_is_alive(&hit);
+}
 
 bool xv_fused_sweep(struct xv_fused *fused, unsigned int n)
 {
+	uint32_t now = (uint32_t)(xv_clock_cycles() >> XV_FLOW_TICK_SHIFT);
 	unsigned int i;
 
 	for (; n > 0 && fused->sweep_at < fused->n_sets; n--, fused->sweep_at++) {
@@ -598,11 +640,10 @@ bool xv_fused_sweep(struct xv_fused *fused, unsigned int n)
 		for (i = 0; i < WAYS; i++) {
 			if (set->ways[i] == 0)
 				continue;
-			if (atomic_load_explicit(&entry_of(fused, set->ways[i])->trail->valid,
-						 memory_order_acquire))
-				credit(fused, entry_of(fused, set->ways[i]));
-			else
+			if (is_over(entry_of(fused, set->ways[i]), now))
 				entry_free(fused, &set->ways[i]);
+			else
+				credit(fused, entry_of(fused, set->ways[i]));
 		}
 	}
 	if (fused->sweep_at < fused->n_sets)
@@ -734,7 +775,7 @@ static bool changes(uint16_t delta)
 
 bool xv_fused_edit_apply(const struct xv_fused *fused, const struct xv_fused_entry *entry, struct rte_mbuf *m)
 {
-	const struct xv_fused_edit *edit = &fused->edits[entry->edit - 1];
+	const struct xv_fused_edit *edit = &fused->edits[entry - fused->entries];
 	struct xv_offload *request = NULL;
 	uint8_t *data;
 	unsigned int w;

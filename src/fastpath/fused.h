@@ -28,10 +28,12 @@
 
 #include <rte_mbuf.h>
 
+#include "fastpath/conntrack.h"
 #include "net/flow_key.h"
 #include "net/packet.h"
 
-#define XV_TRAIL_MAX 12
+#define XV_TRAIL_MAX 24
+#define XV_FUSED_CT_MAX 4
 #define XV_FUSED_BYTES 64	    /* of a packet that can be compared */
 #define XV_FUSED_EDIT_BYTES 128	    /* of headers that can be rewritten */
 #define XV_FUSED_ENTRIES (1u << 20) /* of one worker, at most; memory is used as they are */
@@ -54,6 +56,7 @@ struct xv_trail {
 	uint8_t n;
 	uint32_t entries;   /* that stand for it */
 	uint64_t hash;
+	const struct xv_encap *encap; /* outer headers, put on last; lies in the actions of one of the flows. NULL: none */
 	struct xv_trail *next; /* with the same hash, or in the free list */
 	struct xv_flow *flows[XV_TRAIL_MAX];
 	int16_t grown[XV_TRAIL_MAX]; /* bytes that a packet had more, when this flow saw it, than as it came in */
@@ -76,6 +79,10 @@ struct xv_fused_edit {
 #define XV_FUSED_LEARN 0x1  /* refresh the source address in the network's MAC table once a second */
 #define XV_FUSED_DROP 0x2   /* out_port is an enum xv_drop */
 #define XV_FUSED_CHANGES 0x4 /* holds while no address of the network moved or went: `changes` */
+#define XV_FUSED_CT 0x8	     /* belongs to a connection, whose state is advanced ... */
+#define XV_FUSED_CT_REPLY 0x10 /* ... in this direction */
+#define XV_FUSED_CT_MORE 0x20 /* and to others, of further zones: its struct more */
+#define XV_FUSED_EDIT 0x40    /* has a struct xv_fused_edit */
 
 /* Two cache lines. */
 struct xv_fused_entry {
@@ -87,9 +94,9 @@ struct xv_fused_entry {
 	uint8_t flags;
 	uint8_t pad;
 	struct xv_trail *trail;
-	const struct xv_encap *encap; /* NULL: none; else it lies in the actions of a flow on the trail */
-	uint32_t edit;		      /* number of its edit, plus one; 0: the packet goes as it is */
-	uint32_t entropy;	      /* of the encapsulation */
+	uint32_t entropy; /* of the encapsulation */
+	uint32_t conn_generation;
+	struct xv_conn *conn; /* XV_FUSED_CT */
 	uint64_t bytes;		      /* not credited yet */
 	uint32_t packets;
 	uint32_t used;	  /* tick, its lower half */
@@ -122,17 +129,32 @@ void xv_fused_lookup_burst(struct xv_fused *fused, uint32_t in_port, struct rte_
  */
 bool xv_fused_guard(const struct xv_fused_place *place, const uint64_t *mask_words, uint64_t *bits);
 
-/* A new entry (packets 0), or NULL: the trail is dead already, or memory is short. `first`: the first 64 bytes
- * of the packet as it came in. edit is copied; may be NULL. */
 struct xv_fused_step {
 	struct xv_flow *flow;
 	const struct xv_actions *actions; /* those that were carried out */
 	int16_t grown; /* bytes that the packet has more by now (tags) */
 };
+/* What a trail ends in. */
+struct xv_fused_end {
+	uint16_t out_port;
+	uint8_t flags; /* XV_FUSED_LEARN, _DROP, _CHANGES */
+	uint8_t n_hits;
+	uint32_t entropy;
+	uint32_t changes;
+	const struct xv_encap *encap;
+	const struct xv_fused_edit *edit; /* copied; may be NULL */
+	struct xv_ct_hit hits[XV_FUSED_CT_MAX]; /* connections that the packet belongs to */
+};
+
+/* A new entry (packets 0, learned_s 0), or NULL: the trail is dead already, or memory is short. `first`: the first 64 bytes of
+ * the packet as it came in. */
 struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_fused_place *place,
 				       const uint8_t first[XV_FUSED_BYTES], uint64_t bits,
 				       const struct xv_fused_step *steps, unsigned int n,
-				       const struct xv_fused_edit *edit);
+				       const struct xv_fused_end *end);
+/* The connections that an entry belongs to; how many (0: it is tracked by none). */
+unsigned int xv_fused_hits(const struct xv_fused *fused, const struct xv_fused_entry *entry,
+			   struct xv_ct_hit hits[XV_FUSED_CT_MAX]);
 
 /*
  * What turned a packet of pkt_len bytes, which began with `before` (its headers at least), into m; place: of the packet as it

@@ -16,8 +16,8 @@ static void fused_free(struct xv_fused *fused)
 	xv_lazy_free(fused->entries, n * sizeof(struct xv_fused_entry));
 	xv_lazy_free(fused->free_entries, n * sizeof(uint32_t));
 	xv_lazy_free(fused->trails, TRAILS * sizeof(struct xv_trail));
-	xv_lazy_free(fused->edits, EDITS * sizeof(struct xv_fused_edit));
-	xv_lazy_free(fused->free_edits, EDITS * sizeof(uint32_t));
+	xv_lazy_free(fused->edits, n * sizeof(struct xv_fused_edit));
+	xv_lazy_free(fused->mores, n * sizeof(struct more));
 	free(fused->trail_buckets);
 	free(fused);
 }
@@ -40,11 +40,11 @@ int xv_fused_create(unsigned int entries, struct xv_flow_count *counts, struct x
 	fused->entries = xv_lazy_alloc(entries * sizeof(struct xv_fused_entry), true);
 	fused->free_entries = xv_lazy_alloc(entries * sizeof(uint32_t), false);
 	fused->trails = xv_lazy_alloc(TRAILS * sizeof(struct xv_trail), false);
-	fused->edits = xv_lazy_alloc(EDITS * sizeof(struct xv_fused_edit), false);
-	fused->free_edits = xv_lazy_alloc(EDITS * sizeof(uint32_t), false);
+	fused->edits = xv_lazy_alloc(entries * sizeof(struct xv_fused_edit), false);
+	fused->mores = xv_lazy_alloc(entries * sizeof(struct more), false);
 	fused->trail_buckets = calloc(TRAIL_BUCKETS, sizeof(fused->trail_buckets[0]));
 	if (fused->sets == NULL || fused->entries == NULL || fused->free_entries == NULL || fused->trails == NULL ||
-	    fused->edits == NULL || fused->free_edits == NULL || fused->trail_buckets == NULL) {
+	    fused->edits == NULL || fused->mores == NULL || fused->trail_buckets == NULL) {
 		fused_free(fused);
 		return -ENOMEM;
 	}

@@ -7,7 +7,6 @@
 #define WAYS 8 /* one cache line of them is a set */
 #define TRAILS 65536
 #define TRAIL_BUCKETS 16384
-#define EDITS 65536
 
 /* A way: upper half of the hash as tag, number of the entry plus one; 0 = free. */
 struct set {
@@ -21,6 +20,12 @@ struct set {
  */
 #define SETS_MIN 64
 #define SETS_OF(entries) ((entries)*4 / 5) /* sets not split at this level have twice that load: 1 in 1,000 overflows */
+
+/* Of packets that pass several zones, the connections behind the first. */
+struct more {
+	struct xv_ct_hit hits[XV_FUSED_CT_MAX - 1];
+	uint8_t n;
+};
 
 /* One writer, the worker; read by the control thread at any time. */
 struct counters {
@@ -40,7 +45,8 @@ struct xv_fused {
 	struct xv_trail *trails, *free_trails;
 	struct xv_trail **trail_buckets;
 	uint32_t trails_fresh;
+	/* Of the entry with the same number, if its flags say that it has them. */
 	struct xv_fused_edit *edits;
-	uint32_t *free_edits, n_free_edits, edits_fresh;
+	struct more *mores;
 	struct counters stats;
 };

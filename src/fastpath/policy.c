@@ -164,12 +164,17 @@ enum xv_verdict xv_policy_check(const struct xv_policy *p, const struct xv_flow_
 	}
 	mask_apply(mask, &list->key_masks[list->masks[position]]);
 	*rule = list->rules[position];
-	return (enum xv_verdict)p->verdicts[*rule];
+	return (enum xv_verdict)(p->verdicts[*rule] & ~XV_POLICY_LOGS);
 }
 
 const char *xv_policy_name(const struct xv_policy *p)
 {
 	return p->name;
+}
+
+bool xv_policy_rule_logs(const struct xv_policy *p, uint32_t rule)
+{
+	return rule < p->n && (p->verdicts[rule] & XV_POLICY_LOGS) != 0;
 }
 
 const char *xv_policy_rule_name(const struct xv_policy *p, uint32_t rule)

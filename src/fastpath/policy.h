@@ -28,11 +28,12 @@
 
 struct xv_policy;
 
-enum xv_verdict { XV_POLICY_DENY, XV_POLICY_ALLOW };
+enum xv_verdict { XV_POLICY_DENY, XV_POLICY_ALLOW, XV_POLICY_REJECT /* deny, and tell the sender */ };
 
 /* All that is given must match; what is unset matches everything. xv_policy_rule_init() unsets all. */
 struct xv_policy_rule {
 	enum xv_verdict verdict;
+	bool log; /* whoever carries the verdict out is to log it */
 	uint8_t ip_version; /* 0 any (also what is not IP), 4, 6 */
 	bool has_proto;     /* IP only */
 	uint8_t proto;
@@ -70,4 +71,6 @@ enum xv_verdict xv_policy_check(const struct xv_policy *p, const struct xv_flow_
 /* Any thread. They live as long as the policy. The name of "otherwise" is "default". */
 const char *xv_policy_name(const struct xv_policy *p);
 const char *xv_policy_rule_name(const struct xv_policy *p, uint32_t rule);
+/* Any thread. "Otherwise" is not logged. */
+bool xv_policy_rule_logs(const struct xv_policy *p, uint32_t rule);
 unsigned int xv_policy_count(const struct xv_policy *p);

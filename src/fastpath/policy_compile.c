@@ -180,7 +180,7 @@ static bool is_valid(const struct xv_policy_rule *r)
 {
 	uint8_t max_len = r->ip_version == 4 ? 32 : r->ip_version == 6 ? 128 : 0;
 
-	return (r->verdict == XV_POLICY_ALLOW || r->verdict == XV_POLICY_DENY) &&
+	return (r->verdict == XV_POLICY_ALLOW || r->verdict == XV_POLICY_DENY || r->verdict == XV_POLICY_REJECT) &&
 	       (r->ip_version == 0 || r->ip_version == 4 || r->ip_version == 6) && r->src_len <= max_len &&
 	       r->dst_len <= max_len && r->src_port_min <= r->src_port_max && r->dst_port_min <= r->dst_port_max &&
 	       r->icmp_type >= -1 && r->icmp_type <= UINT8_MAX && r->icmp_code >= -1 && r->icmp_code <= UINT8_MAX &&
@@ -348,7 +348,7 @@ int xv_policy_create(const char *name, const struct xv_policy_rule *rules, unsig
 			goto fail;
 	}
 	for (i = 0; i < n; i++) {
-		new->verdicts[i] = (uint8_t)rules[i].verdict;
+		new->verdicts[i] = (uint8_t)((unsigned int)rules[i].verdict | (rules[i].log ? XV_POLICY_LOGS : 0));
 		if (rules[i].name[0] != '\0')
 			snprintf(new->names[i], sizeof(new->names[i]), "%.*s", XV_POLICY_NAME_SIZE - 1, rules[i].name);
 		else

@@ -15,6 +15,7 @@
 #include "fastpath/policy.h"
 
 #define XV_POLICY_BLOCK 64 /* rules */
+#define XV_POLICY_LOGS  0x80
 #define ETH_IPV4        0x0800
 #define ETH_IPV6        0x86dd
 
@@ -78,7 +79,7 @@ struct xv_policy {
 	uint32_t (*scan)(const struct xv_policy_list *list, const uint16_t lanes[LANES]);
 	uint32_t n;
 	enum xv_verdict otherwise;
-	uint8_t *verdicts;
+	uint8_t *verdicts; /* enum xv_verdict, perhaps with XV_POLICY_LOGS */
 	char (*names)[XV_POLICY_NAME_SIZE];
 	char name[XV_POLICY_NAME_SIZE];
 };

@@ -1,25 +1,107 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fastpath/resolve.h"
 
+#include <string.h>
+
+#include "fastpath/conntrack.h"
+#include "fastpath/firewall.h"
+#include "fastpath/network.h"
 #include "fastpath/policy.h"
 #include "fastpath/worker_state.h"
 
-/* What the policy says, as an action; without a policy, and when it allows: `otherwise`. */
-static void ask(const struct xv_policy *policy, const struct xv_flow_key *key, struct xv_flow_key *mask,
-		enum xv_action_type otherwise, struct xv_decision *decision)
+static bool drops(struct xv_decision *decision, enum xv_drop reason)
 {
-	uint32_t rule;
+	decision->type = XV_ACT_DROP;
+	decision->arg = reason;
+	return true;
+}
 
-	decision->type = otherwise;
-	decision->policy = decision->rule = "";
-	if (policy == NULL)
-		return;
-	if (xv_policy_check(policy, key, mask, &rule) == XV_POLICY_DENY) {
-		decision->type = XV_ACT_DROP;
-		decision->arg = XV_DROP_POLICY;
-	}
+/* A rule has judged. Does the packet end here? Of an established connection only the opener is logged. */
+static bool judged(const struct xv_policy *policy, uint32_t rule, enum xv_verdict verdict, enum xv_drop reason,
+		   const struct xv_flow_key *key, struct xv_decision *decision)
+{
 	decision->policy = xv_policy_name(policy);
 	decision->rule = xv_policy_rule_name(policy, rule);
+	decision->log |= xv_policy_rule_logs(policy, rule) && (key->ct_state & XV_CS_ESTABLISHED) == 0;
+	decision->reject = verdict == XV_POLICY_REJECT;
+	return verdict != XV_POLICY_ALLOW && drops(decision, reason);
+}
+
+/* Does the policy (NULL: none) drop the packet? */
+static bool policy_drops(const struct xv_policy *policy, const struct xv_flow_key *key, struct xv_flow_key *mask,
+			 struct xv_decision *decision)
+{
+	enum xv_verdict verdict;
+	uint32_t rule;
+
+	if (policy == NULL)
+		return false;
+	verdict = xv_policy_check(policy, key, mask, &rule);
+	return judged(policy, rule, verdict, XV_DROP_POLICY, key, decision);
+}
+
+/* Does the firewall (NULL: none)? */
+static bool firewall_drops(const struct xv_firewall *f, enum xv_firewall_way way, const struct xv_flow_key *key,
+			   struct xv_flow_key *mask, struct xv_decision *decision)
+{
+	const struct xv_policy *policy;
+	enum xv_verdict verdict;
+	uint32_t rule;
+
+	verdict = xv_firewall_check(f, way, key, mask, &policy, &rule);
+	if (policy == NULL)
+		return false;
+	return judged(policy, rule, verdict, XV_DROP_FIREWALL, key, decision);
+}
+
+/* The packet has come in: is it what its sender may send at all? */
+static void decide_sender(const struct xv_binding *binding, const struct xv_flow_key *key, struct xv_flow_key *mask,
+			  struct xv_decision *decision)
+{
+	const struct xv_firewall *f = binding->firewall;
+
+	if (policy_drops(binding->egress_policy, key, mask, decision))
+		return;
+	if (f != NULL && f->guard != NULL && !xv_guard_check(f->guard, key, mask)) {
+		drops(decision, XV_DROP_SPOOFED);
+		return;
+	}
+	if (binding->tracked && xv_firewall_tracks(key, mask)) {
+		decision->type = XV_ACT_RECIRC;
+		decision->arg = XV_RECIRC_TRACKED;
+		decision->track = XV_TRACK_LOOKUP;
+		decision->zone = binding->zone;
+		return;
+	}
+	if (!firewall_drops(f, XV_FIREWALL_FROM_VM, key, mask, decision))
+		decision->type = XV_ACT_FORWARD;
+}
+
+/* Its connection is known: may it leave its sender? */
+static void decide_tracked(const struct xv_binding *binding, const struct xv_flow_key *key, struct xv_flow_key *mask,
+			   struct xv_decision *decision)
+{
+	mask->ct_state |= XV_CS_INVALID;
+	if ((key->ct_state & XV_CS_INVALID) != 0)
+		drops(decision, XV_DROP_CT_INVALID);
+	else if (!firewall_drops(binding->firewall, XV_FIREWALL_FROM_VM, key, mask, decision))
+		decision->type = XV_ACT_FORWARD;
+}
+
+/* Its receiver is known: may it go there? */
+static void decide_receiver(const struct xv_binding *out, uint16_t port_id, const struct xv_flow_key *key,
+			    struct xv_flow_key *mask, struct xv_decision *decision)
+{
+	if (firewall_drops(out->firewall, XV_FIREWALL_TO_VM, key, mask, decision) ||
+	    policy_drops(out->ingress_policy, key, mask, decision))
+		return;
+	decision->type = XV_ACT_OUTPUT;
+	decision->arg = port_id;
+	mask->ct_state |= XV_CS_NEW;
+	if ((key->ct_state & XV_CS_NEW) != 0) {
+		decision->track = XV_TRACK_COMMIT;
+		decision->zone = out->zone;
+	}
 }
 
 bool xv_resolve(const struct xv_port *in, const struct xv_binding *binding, const struct xv_flow_key *key,
@@ -30,13 +112,16 @@ bool xv_resolve(const struct xv_port *in, const struct xv_binding *binding, cons
 
 	if (binding->forward != XV_FORWARD_NETWORK)
 		return false;
+	*decision = (struct xv_decision){.policy = "", .rule = ""};
 	mask->recirc_id = UINT32_MAX;
-	decision->arg = 0;
-	if (key->recirc_id == 0) {
+	if (key->recirc_id == 0 || key->recirc_id == XV_RECIRC_TRACKED) {
 		mask->in_port = UINT32_MAX;
 		decision->owner = in->id;
 		decision->version = binding->version;
-		ask(binding->egress_policy, key, mask, XV_ACT_FORWARD, decision);
+		if (key->recirc_id == 0)
+			decide_sender(binding, key, mask, decision);
+		else
+			decide_tracked(binding, key, mask, decision);
 		return true;
 	}
 	if ((key->recirc_id & XV_RECIRC_TO_PORT) != XV_RECIRC_TO_PORT)
@@ -47,7 +132,26 @@ bool xv_resolve(const struct xv_port *in, const struct xv_binding *binding, cons
 		return false;
 	decision->owner = out->id;
 	decision->version = out_binding->version;
-	decision->arg = out->id;
-	ask(out_binding->ingress_policy, key, mask, XV_ACT_OUTPUT, decision);
+	decide_receiver(out_binding, out->id, key, mask, decision);
 	return true;
+}
+
+uint32_t xv_decision_program(const struct xv_decision *decision, uint64_t program[XV_DECISION_WORDS])
+{
+	struct xv_action *a = (struct xv_action *)(void *)program;
+	struct xv_action_ct *ct;
+
+	memset(program, 0, XV_DECISION_WORDS * sizeof(program[0]));
+	if (decision->track != XV_TRACK_NOT) {
+		a->type = XV_ACT_CT;
+		a->bytes = sizeof(*a) + sizeof(*ct);
+		ct = (struct xv_action_ct *)(void *)a->data;
+		ct->zone = decision->zone;
+		ct->flags = decision->track == XV_TRACK_COMMIT ? XV_CT_COMMIT : 0;
+		a = (struct xv_action *)(void *)((uint8_t *)a + a->bytes);
+	}
+	a->type = (uint16_t)decision->type;
+	a->bytes = sizeof(*a);
+	a->arg = decision->arg;
+	return (uint32_t)((uint8_t *)a + a->bytes - (uint8_t *)program);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decide about a packet that no flow matches, from the configuration of built-in networks. Pure: reads class A objects,
- * changes nothing. Two questions, told apart by recirc_id: may the packet leave its sender (egress policy), and may it go
- * to the port that the MAC table chose (ingress policy)?
+ * changes nothing. Three questions, told apart by recirc_id: may its sender send this at all (egress policy, guard against
+ * spoofing); where ports have a firewall, and connection tracking has seen the packet: may it leave its sender; may it go to the
+ * port that the MAC table chose (firewall, ingress policy)? What opens a connection is committed with the last answer.
  */
 #pragma once
 
@@ -14,3 +15,7 @@
 /* worker. mask is or-ed with the bits of key that the decision depends on. False: nobody here decides. */
 bool xv_resolve(const struct xv_port *in, const struct xv_binding *binding, const struct xv_flow_key *key,
 		struct xv_flow_key *mask, struct xv_decision *decision);
+
+/* The actions that a decision stands for. Bytes. */
+#define XV_DECISION_WORDS 32
+uint32_t xv_decision_program(const struct xv_decision *decision, uint64_t program[XV_DECISION_WORDS]);

@@ -102,6 +102,15 @@ static bool cpu_usable(int cpu)
 	       CPU_ISSET(cpu, &set);
 }
 
+static unsigned int n_workers(void)
+{
+	unsigned int id, n = 0;
+
+	for (id = 0; id < XV_MAX_WORKERS; id++)
+		n += workers[id] != NULL;
+	return n;
+}
+
 int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **worker,
 		     struct xv_err *err)
 {
@@ -157,6 +166,11 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 		goto err_free;
 	}
 	w->started = xv_clock_tsc();
+	/* Those that run already are to see it before the new one does anything. */
+	if (n_workers() > 0) {
+		xv_conntrack_set_shared(xv_flow_conntrack, true);
+		xv_workers_barrier();
+	}
 	if (!manual) {
 		rc = -pthread_create(&w->thread, NULL, worker_main, w);
 		if (rc != 0) {
@@ -219,6 +233,8 @@ void xv_worker_destroy(struct xv_worker *w)
 	xv_rcu_unregister(w->id);
 	workers[w->id] = NULL;
 	worker_free(w);
+	if (n_workers() == 1)
+		xv_conntrack_set_shared(xv_flow_conntrack, false);
 }
 
 const char *xv_worker_name(const struct xv_worker *worker)

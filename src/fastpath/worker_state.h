@@ -13,7 +13,9 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include "base/clock.h"
 #include "fastpath/binding.h"
+#include "fastpath/conntrack.h"
 #include "fastpath/ledger.h"
 #include "fastpath/offload.h"
 #include "fastpath/worker.h"
@@ -91,6 +93,8 @@ struct xv_drop_record;
 struct xv_drop_ring;
 struct xv_flow_count;
 struct xv_fused;
+struct xv_flow_key;
+struct xv_flow_layout;
 struct xv_fused_place;
 struct xv_live_ring;
 struct xv_live_trace;
@@ -140,6 +144,12 @@ struct xv_worker {
 	pthread_t thread;
 };
 
+/* The time of connection tracking, xv_conntrack_now_ms() as of this round. */
+static inline uint32_t xv_worker_now_ms(const struct xv_worker *w)
+{
+	return xv_clock_ms(w->now);
+}
+
 /* Ports by id, for look-ups that give an id. Class A; NULL = no such port (any more). */
 extern _Atomic(struct xv_port *) xv_port_table[XV_MAX_PORTS];
 
@@ -185,10 +195,19 @@ void xv_pipeline_output(struct xv_worker *w, struct xv_port *out, const struct x
 void xv_bridge_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
 		     struct rte_mbuf **pkts, uint16_t n);
 
+/* What connection tracking has found out about a packet, on networks with firewalls. */
+struct xv_tracked {
+	const struct xv_flow_key *key;
+	struct xv_flow_layout *layout;
+	struct xv_ct_hit hit;
+	uint32_t now_ms;
+	bool committed; /* a receiver has let it in */
+};
+
 /* bridge.c: where one frame of a MAC-learning network goes: its output port, the frame tagged as that port's binding wants it; or
- * NULL: it was flooded or dropped. m is the caller's alone. */
+ * NULL: it was flooded or dropped. m is the caller's alone. tracked: NULL where nothing is. */
 struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
-				  struct rte_mbuf *m, const struct xv_binding **out_binding);
+				  struct rte_mbuf *m, struct xv_tracked *tracked, const struct xv_binding **out_binding);
 
 /* bridge.c: tag a frame that is tagged by its VLAN, as in a tunnel, as the port wants it. False: it is none of the port's VLANs. */
 bool xv_bridge_retag(const struct xv_binding *to, struct rte_mbuf *m);
@@ -214,6 +233,8 @@ static inline uint32_t xv_pmtu_room(const struct xv_port *uplink, const struct x
 unsigned int xv_pmtu_fit(struct xv_worker *w, struct rte_mbuf *m, rte_be32_t packet_type, uint32_t room);
 /* answer.c: tell who sent m that packets longer than mtu (of IP) do not pass. Does not take m. */
 void xv_answer_too_big(struct xv_worker *w, struct rte_mbuf *m, uint32_t mtu);
+/* answer.c: tell who sent m that it may not: a reset for TCP, else an ICMP error. Does not take m. */
+void xv_answer_refused(struct xv_worker *w, struct rte_mbuf *m);
 /* execute.c: one packet the long way; place is where an entry of the cache would be, if it has a shape. */
 void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
 		     const struct xv_fused_place *place);

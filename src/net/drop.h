@@ -22,6 +22,12 @@
 	X(TX_FULL, "tx-full", "output queue is full: receiver is too slow")                        \
 	X(TX_SIZE, "tx-size", "receiver's buffers are too small for the frame")                    \
 	X(POLICY, "policy", "a rule of the port's policy denies it")                               \
+	X(SPOOFED, "spoofed", "sender address is not the port's, or it acts as DHCP server or router") \
+	X(FIREWALL, "firewall", "the port's security groups do not allow it")                      \
+	X(CT_INVALID, "ct-invalid", "belongs to no connection and cannot open one")                \
+	X(CT_FULL, "ct-full", "no room for another connection")                                    \
+	X(CT_LIMIT, "ct-limit", "its zone has as many connections as it may have")                 \
+	X(CT_NAT, "ct-nat", "no free address or port for translation, or it cannot be translated") \
 	X(NO_FLOW, "no-flow", "no flow matches, and nobody decides")                               \
 	X(ACTION, "action", "the flow's actions end without sending it")                           \
 	X(METER, "meter", "over the rate of its meter")                                            \

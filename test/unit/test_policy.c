@@ -532,7 +532,7 @@ static void arguments(void **state)
 	struct xv_policy_rule r;
 	struct xv_policy *p = NULL;
 
-	REFUSED(verdict, (enum xv_verdict)2);
+	REFUSED(verdict, (enum xv_verdict)3);
 	REFUSED(ip_version, 5);
 	REFUSED(src_len, 1); /* without a version */
 	REFUSED(dst_len, 1);
