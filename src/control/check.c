@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/firewall_config.h"
 #include "control/hostfile.h"
 #include "control/match.h"
 #include "control/policy_config.h"
@@ -510,7 +511,8 @@ static int check_entry(const struct xv_key *key, const json_t *v, size_t n, cons
 
 	rc = xv_check_keys(key->keys, v, lines, XV_CHECK_FULL, out, err);
 	if (rc == 0) {
-		rc = xv_policy_config_check_rule(*out, err);
+		rc = strcmp(key->entry, "rule") == 0 ? xv_policy_config_check_rule(*out, err)
+						     : xv_firewall_config_check_rule(*out, err);
 		if (rc < 0) {
 			json_decref(*out);
 			if (err != NULL)

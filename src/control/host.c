@@ -12,8 +12,11 @@
 #include "control/live_trace.h"
 #include "control/metrics.h"
 #include "control/model.h"
+#include "control/firewall_config.h"
 #include "control/policy_config.h"
+#include "control/rule_lines.h"
 #include "control/tunnels.h"
+#include "fastpath/conntrack.h"
 #include "fastpath/flow.h"
 #include "fastpath/ledger.h"
 #include "table/rcu.h"
@@ -48,8 +51,9 @@ static void flows_work(evutil_socket_t fd, short what, void *arg)
 	struct xv_host *host = arg;
 
 	(void)xv_host_poll_flows(host);
+	xv_rule_lines_write(host);
 	/* By the same descriptor: what came in for addresses of our own. */
-	if (xv_underlay_poll())
+	if (xv_underlay_poll() || xv_conntrack_expire(xv_flow_conntrack, xv_clock_ms(xv_clock_cycles())))
 		evtimer_add(host->flows_timer, &(struct timeval){.tv_usec = FLOWS_PENDING_US});
 }
 
@@ -92,6 +96,7 @@ int xv_host_create(struct event_base *events, const cpu_set_t *allowed, struct x
 	host->flows_wanted = event_new(events, xv_flows_event_fd, EV_READ | EV_PERSIST, flows_work, host);
 	TAILQ_INIT(&host->networks);
 	TAILQ_INIT(&host->policies);
+	TAILQ_INIT(&host->firewalls);
 	TAILQ_INIT(&host->vteps);
 	xv_placement_init(&host->placement);
 	if (host->model == NULL || host->housekeeping == NULL || host->flows_timer == NULL ||
@@ -129,6 +134,17 @@ struct xv_host_network *xv_host_network_lookup(const struct xv_host *host, const
 	TAILQ_FOREACH (n, &host->networks, entry) {
 		if (!n->leaving && strcmp(n->network->name, name) == 0)
 			return n;
+	}
+	return NULL;
+}
+
+struct xv_host_firewall *xv_host_firewall_lookup(const struct xv_host *host, const char *port)
+{
+	struct xv_host_firewall *f;
+
+	TAILQ_FOREACH (f, &host->firewalls, entry) {
+		if (!f->leaving && strcmp(text_of(f->config, "name"), port) == 0)
+			return f;
 	}
 	return NULL;
 }
@@ -353,6 +369,21 @@ int xv_host_port_reconfigure(struct xv_host_port *p, json_t *config, const json_
 	return rc;
 }
 
+/* A zone of its own for a network; they go round, so that one comes back as late as possible. 0 is OVS's default. */
+static uint16_t zone_for(struct xv_host *host)
+{
+	struct xv_host_network *n;
+
+	do {
+		host->last_zone = host->last_zone == UINT16_MAX ? 1 : (uint16_t)(host->last_zone + 1);
+		TAILQ_FOREACH (n, &host->networks, entry) {
+			if (n->zone == host->last_zone)
+				break;
+		}
+	} while (n != NULL);
+	return host->last_zone;
+}
+
 int xv_host_network_create(struct xv_host *host, const json_t *config,
 			   struct xv_host_network **networkp, struct xv_err *err)
 {
@@ -362,6 +393,7 @@ int xv_host_network_create(struct xv_host *host, const json_t *config,
 	if (n == NULL)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 	n->mac_limit = (uint32_t)number_of(config, "mac_limit");
+	n->zone = zone_for(host);
 	n->fresh = true;
 	rc = xv_network_create(text_of(config, "name"), (uint32_t)number_of(config, "mac_age_s"),
 			       n->mac_limit, &n->network);
@@ -379,9 +411,17 @@ static void network_free(void *arg)
 	xv_network_destroy(arg);
 }
 
+static bool is_of_zone(const struct xv_ct_info *info, void *arg)
+{
+	const uint16_t *zone = arg;
+
+	return info->original.zone == *zone;
+}
+
 void xv_host_network_destroy(struct xv_host *host, struct xv_host_network *n)
 {
 	TAILQ_REMOVE(&host->networks, n, entry);
+	(void)xv_conntrack_flush(xv_flow_conntrack, xv_clock_ms(xv_clock_cycles()), is_of_zone, &n->zone);
 	/* Bindings that refer to it were deferred earlier, hence are freed earlier. */
 	xv_rcu_defer(network_free, n->network);
 	free(n);
@@ -419,6 +459,40 @@ void xv_host_policy_destroy(struct xv_host *host, struct xv_host_policy *p)
 	xv_rcu_defer(policy_free, p->policy);
 	json_decref(p->config);
 	free(p);
+}
+
+int xv_host_firewall_create(struct xv_host *host, json_t *config, struct xv_host_firewall **firewallp,
+			    struct xv_err *err)
+{
+	struct xv_host_firewall *f = calloc(1, sizeof(*f));
+	int rc;
+
+	if (f == NULL)
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	rc = xv_firewall_config_compile(config, &f->firewall, err);
+	if (rc < 0) {
+		free(f);
+		return rc;
+	}
+	f->config = json_incref(config);
+	f->fresh = true;
+	TAILQ_INSERT_TAIL(&host->firewalls, f, entry);
+	*firewallp = f;
+	return 0;
+}
+
+static void firewall_free(void *arg)
+{
+	xv_firewall_destroy(arg);
+}
+
+void xv_host_firewall_destroy(struct xv_host *host, struct xv_host_firewall *f)
+{
+	TAILQ_REMOVE(&host->firewalls, f, entry);
+	/* As with networks: bindings that refer to it were deferred earlier. */
+	xv_rcu_defer(firewall_free, f->firewall);
+	json_decref(f->config);
+	free(f);
 }
 
 int xv_host_vtep_create(struct xv_host *host, json_t *config, struct xv_host_vtep **vtepp, struct xv_err *err)
@@ -492,6 +566,7 @@ void xv_host_worker_destroy(struct xv_host *host, struct xv_host_worker *w)
 void xv_host_destroy(struct xv_host *host)
 {
 	struct xv_host_policy *policy;
+	struct xv_host_firewall *firewall;
 	struct xv_host_network *n;
 	struct xv_host_vtep *vtep;
 
@@ -520,6 +595,8 @@ void xv_host_destroy(struct xv_host *host)
 		xv_host_network_destroy(host, n);
 	while ((policy = TAILQ_FIRST(&host->policies)) != NULL)
 		xv_host_policy_destroy(host, policy);
+	while ((firewall = TAILQ_FIRST(&host->firewalls)) != NULL)
+		xv_host_firewall_destroy(host, firewall);
 	while ((vtep = TAILQ_FIRST(&host->vteps)) != NULL)
 		xv_host_vtep_destroy(host, vtep);
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {

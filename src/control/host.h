@@ -20,6 +20,7 @@
 #include "control/event_log.h"
 #include "control/placement.h"
 #include "fastpath/binding.h"
+#include "fastpath/firewall.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
 #include "fastpath/rate_limit.h"
@@ -57,6 +58,7 @@ struct xv_host_network {
 	TAILQ_ENTRY(xv_host_network) entry;
 	struct xv_network *network;
 	uint32_t mac_limit;
+	uint16_t zone; /* of its connections, where they are tracked */
 	bool leaving, fresh;
 };
 
@@ -76,6 +78,14 @@ struct xv_host_policy {
 	bool leaving, fresh;
 };
 
+/* Of a port in security groups. A changed firewall is another one of the same port's name. */
+struct xv_host_firewall {
+	TAILQ_ENTRY(xv_host_firewall) entry;
+	struct xv_firewall *firewall;
+	json_t *config; /* the model's derived object that it was compiled from */
+	bool leaving, fresh;
+};
+
 struct xv_host_worker {
 	struct xv_worker *worker;
 	int cpu; /* -1 = not pinned */
@@ -91,9 +101,11 @@ struct xv_host {
 	bool has_started; /* the first transaction is over */
 
 	struct xv_host_port *ports[XV_MAX_PORTS]; /* by id */
+	uint16_t last_zone; /* given to a network */
 	uint16_t next_id; /* ids go round, so that one comes back as late as possible */
 	TAILQ_HEAD(, xv_host_network) networks;
 	TAILQ_HEAD(, xv_host_policy) policies;
+	TAILQ_HEAD(, xv_host_firewall) firewalls;
 	TAILQ_HEAD(, xv_host_vtep) vteps;
 	struct xv_host_worker *workers[XV_MAX_WORKERS]; /* by slot */
 	struct xv_placement placement;
@@ -114,6 +126,7 @@ void xv_host_destroy(struct xv_host *host);
 struct xv_host_port *xv_host_port_lookup(const struct xv_host *host, const char *name);
 struct xv_host_network *xv_host_network_lookup(const struct xv_host *host, const char *name);
 struct xv_host_policy *xv_host_policy_lookup(const struct xv_host *host, const char *name);
+struct xv_host_firewall *xv_host_firewall_lookup(const struct xv_host *host, const char *port);
 struct xv_host_vtep *xv_host_vtep_lookup(const struct xv_host *host, const char *name);
 struct xv_host_worker *xv_host_worker_lookup(const struct xv_host *host, const char *name);
 
@@ -137,6 +150,11 @@ int xv_host_policy_create(struct xv_host *host, json_t *config, struct xv_host_p
 			  struct xv_err *err);
 /* Freed after a grace period. */
 void xv_host_policy_destroy(struct xv_host *host, struct xv_host_policy *policy);
+
+int xv_host_firewall_create(struct xv_host *host, json_t *config, struct xv_host_firewall **firewall,
+			    struct xv_err *err);
+/* Freed after a grace period. */
+void xv_host_firewall_destroy(struct xv_host *host, struct xv_host_firewall *firewall);
 
 int xv_host_vtep_create(struct xv_host *host, json_t *config, struct xv_host_vtep **vtep, struct xv_err *err);
 /* Its tunnels' ports are gone. Freed after a grace period. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "control/check.h"
+#include "control/firewall_config.h"
 #include "control/hostfile.h"
 #include "control/tunnels.h"
 #include "fastpath/worker.h"
@@ -363,6 +364,21 @@ static bool names(const json_t *value, const char *name)
 	return false;
 }
 
+/* Does an entry of the list, whose keys are those of `list`, name an object of that type? */
+static bool rules_name(const struct xv_key *list, const json_t *entries, const char *type, const char *name)
+{
+	size_t i;
+	json_t *entry;
+
+	json_array_foreach (entries, i, entry) {
+		for (const struct xv_key *key = list->keys; key->name != NULL; key++) {
+			if (key->ref != NULL && strcmp(key->ref, type) == 0 && names(json_object_get(entry, key->name), name))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* The object of type `by` one of whose keys names an object of that type, or NULL. */
 static const char *user_of(const json_t *model, const char *by, const char *type, const char *name)
 {
@@ -374,6 +390,8 @@ static const char *user_of(const json_t *model, const char *by, const char *type
 			if (key->ref != NULL && strcmp(key->ref, type) == 0 &&
 			    names(json_object_get(object, key->name), name))
 				return user;
+			if (key->type == XV_TYPE_ENTRIES && rules_name(key, json_object_get(object, key->name), type, name))
+				return user;
 		}
 	}
 	return NULL;
@@ -381,7 +399,7 @@ static const char *user_of(const json_t *model, const char *by, const char *type
 
 int xv_model_del(json_t *model, const struct xv_object *type, const char *name, struct xv_err *err)
 {
-	static const char *const users[] = {"port", "network", "vtep", "wire"};
+	static const char *const users[] = {"port", "network", "vtep", "wire", "group"};
 	json_t *objects = json_object_get(model, type->name);
 	const char *user;
 
@@ -391,7 +409,7 @@ int xv_model_del(json_t *model, const struct xv_object *type, const char *name, 
 	/* The validation would complain about the one that refers to it; blame this one instead. */
 	for (unsigned int i = 0; i < 4; i++) {
 		user = user_of(model, users[i], type->name, name);
-		if (user != NULL)
+		if (user != NULL && (strcmp(users[i], type->name) != 0 || strcmp(user, name) != 0))
 			return xv_err_set(err, -EBUSY, XV_ERR_BUSY, "is used by %s %s", users[i], user);
 	}
 	if (strcmp(type->name, "worker") == 0 && json_object_size(objects) == 1)
@@ -460,6 +478,25 @@ static int check_references(const json_t *model, const struct place *at,
 			if (rc < 0)
 				return rc;
 		}
+	}
+	return 0;
+}
+
+/* Groups that rules of a group name. */
+static int check_remote_groups(const json_t *model, const struct place *at, const json_t *group)
+{
+	const struct xv_key *key = xv_schema_key(xv_schema_keys("group rule"), "remote_group");
+	size_t i;
+	json_t *rule;
+
+	json_array_foreach (json_object_get(group, "rules"), i, rule) {
+		const char *name = text_of(rule, key->name);
+		struct xv_err why = {0};
+
+		if (name == NULL || xv_model_get(model, key->ref, name) != NULL)
+			continue;
+		xv_model_bad_reference(model, key, name, &why);
+		return fault(at, "rules", -ENOENT, XV_ERR_NOT_FOUND, "group rule %zu: %s: %s", i + 1, key->name, why.text);
 	}
 	return 0;
 }
@@ -551,7 +588,8 @@ static int validate_port(json_t *used, const struct place *at, const json_t *por
 	json_int_t vlan = json_integer_value(json_object_get(port, "vlan"));
 	json_t *trunk = json_object_get(port, "trunk");
 	uint64_t vlans[4096 / 64];
-	char resource[512], key[16];
+	char resource[512], key[16], text[200];
+	const char *wrong;
 	int rc;
 
 	if (json_object_get(port, "network") == NULL && vlan != 0)
@@ -568,6 +606,9 @@ static int validate_port(json_t *used, const struct place *at, const json_t *por
 	rc = validate_port_policies(at, port);
 	if (rc < 0)
 		return rc;
+	rc = xv_firewall_config_check_port(port, &wrong, text, sizeof(text));
+	if (rc < 0)
+		return fault(at, wrong, rc, XV_ERR_RANGE, "%s", text);
 	xv_model_resource(port, resource, sizeof(resource));
 	if (resource[0] == '\0')
 		return 0;
@@ -646,6 +687,8 @@ int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t 
 				rc = validate_worker(used, &at, object, allowed);
 			else if (rc == 0 && strcmp(type->name, "port") == 0)
 				rc = validate_port(used, &at, object);
+			else if (rc == 0 && strcmp(type->name, "group") == 0)
+				rc = check_remote_groups(model, &at, object);
 			else if (rc == 0 && strcmp(type->name, "wire") == 0)
 				rc = validate_wire(used, model, &at, object);
 			else if (rc == 0 && strcmp(type->name, "network") == 0)

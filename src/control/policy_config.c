@@ -159,12 +159,14 @@ static void fill_mac(const json_t *rule, const char *key, uint8_t addr[6], uint8
 /* rule is checked: each value by itself is valid. */
 static int fill(const json_t *rule, struct xv_policy_rule *r, struct xv_err *err)
 {
-	const char *name = text_of(rule, "name");
+	const char *name = text_of(rule, "name"), *action = text_of(rule, "action");
 	int rc;
 
 	xv_policy_rule_init(r);
-	r->verdict =
-		strcmp(text_of(rule, "action"), "allow") == 0 ? XV_POLICY_ALLOW : XV_POLICY_DENY;
+	r->verdict = strcmp(action, "allow") == 0    ? XV_POLICY_ALLOW
+		     : strcmp(action, "reject") == 0 ? XV_POLICY_REJECT
+						     : XV_POLICY_DENY;
+	r->log = json_is_true(json_object_get(rule, "log"));
 	snprintf(r->name, sizeof(r->name), "%s", name ? name : "");
 	r->vlan = number_of(rule, "vlan", -1);
 	fill_mac(rule, "source_mac", r->eth_src, r->eth_src_mask);

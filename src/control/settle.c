@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/check.h"
+#include "control/firewall_config.h"
 #include "control/model.h"
 #include "control/tunnels.h"
 #include "table/mac_table.h"
@@ -69,6 +70,7 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 {
 	const char *name = p->port->name, *network, *wire, *vtep;
 	const json_t *config = xv_model_port(model, name);
+	struct xv_host_firewall *f;
 	struct xv_host_network *n;
 	struct xv_host_vtep *v;
 	unsigned int index;
@@ -84,6 +86,10 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 		want->forward = XV_FORWARD_NETWORK;
 		want->network = n->network;
 		want->tunnel = p->tunnel;
+		want->tracked = xv_firewalls_on(model, network);
+		want->zone = n->zone;
+		f = xv_host_firewall_lookup(p->host, name);
+		want->firewall = f != NULL ? f->firewall : NULL;
 		want->vlan = (uint16_t)number_of(config, "vlan");
 		want->trunk = json_array_size(json_object_get(config, "trunk")) > 0;
 		xv_check_vlans(json_object_get(config, "trunk"), want->trunk_vlans);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "control/check.h"
+#include "control/firewall_config.h"
 #include "control/metrics.h"
 #include "control/model.h"
 #include "control/settle.h"
@@ -98,6 +99,7 @@ static void mark_leaving(struct txn *t)
 	const struct xv_object *type = xv_schema_object("port");
 	struct xv_host *host = t->host;
 	struct xv_host_network *n;
+	struct xv_host_firewall *firewall;
 	struct xv_host_policy *policy;
 	struct xv_host_vtep *v;
 	json_t *want;
@@ -126,6 +128,10 @@ static void mark_leaving(struct txn *t)
 	TAILQ_FOREACH (policy, &host->policies, entry) {
 		want = get(t->to, "policy", xv_policy_name(policy->policy));
 		policy->leaving = want == NULL || !json_equal(want, policy->config);
+	}
+	TAILQ_FOREACH (firewall, &host->firewalls, entry) {
+		want = get(t->to, "firewall", json_string_value(json_object_get(firewall->config, "name")));
+		firewall->leaving = want == NULL || !json_equal(want, firewall->config);
 	}
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
 		struct xv_host_worker *w = host->workers[i];
@@ -186,6 +192,23 @@ static int create_policies(struct txn *t)
 		rc = xv_host_policy_create(t->host, config, &p, t->err);
 		if (rc < 0)
 			return blame(t, rc, "policy", name);
+	}
+	return 0;
+}
+
+static int create_firewalls(struct txn *t)
+{
+	struct xv_host_firewall *f;
+	const char *name;
+	json_t *config;
+	int rc;
+
+	json_object_foreach (json_object_get(t->to, "firewall"), name, config) {
+		if (xv_host_firewall_lookup(t->host, name) != NULL)
+			continue;
+		rc = xv_host_firewall_create(t->host, config, &f, t->err);
+		if (rc < 0)
+			return blame(t, rc, "port", name);
 	}
 	return 0;
 }
@@ -318,6 +341,7 @@ static int create_tunnels(struct txn *t)
 static void swap_marks(struct xv_host *host)
 {
 	struct xv_host_network *n;
+	struct xv_host_firewall *firewall;
 	struct xv_host_policy *policy;
 	struct xv_host_vtep *v;
 	bool fresh;
@@ -340,6 +364,11 @@ static void swap_marks(struct xv_host *host)
 		fresh = policy->fresh;
 		policy->fresh = policy->leaving;
 		policy->leaving = fresh;
+	}
+	TAILQ_FOREACH (firewall, &host->firewalls, entry) {
+		fresh = firewall->fresh;
+		firewall->fresh = firewall->leaving;
+		firewall->leaving = fresh;
 	}
 	TAILQ_FOREACH (v, &host->vteps, entry) {
 		fresh = v->fresh;
@@ -395,6 +424,7 @@ static int release_contested(struct txn *t, json_t *released)
 
 static void destroy_leaving(struct xv_host *host)
 {
+	struct xv_host_firewall *firewall, *next_firewall;
 	struct xv_host_policy *policy, *next_policy;
 	struct xv_host_network *n, *next;
 	struct xv_host_vtep *v, *next_vtep;
@@ -413,6 +443,11 @@ static void destroy_leaving(struct xv_host *host)
 		if (policy->leaving)
 			xv_host_policy_destroy(host, policy);
 	}
+	for (firewall = TAILQ_FIRST(&host->firewalls); firewall != NULL; firewall = next_firewall) {
+		next_firewall = TAILQ_NEXT(firewall, entry);
+		if (firewall->leaving)
+			xv_host_firewall_destroy(host, firewall);
+	}
 	for (v = TAILQ_FIRST(&host->vteps); v != NULL; v = next_vtep) {
 		next_vtep = TAILQ_NEXT(v, entry);
 		if (v->leaving)
@@ -426,6 +461,7 @@ static void destroy_leaving(struct xv_host *host)
 
 static void clear_marks(struct xv_host *host)
 {
+	struct xv_host_firewall *firewall;
 	struct xv_host_policy *policy;
 	struct xv_host_network *n;
 	struct xv_host_vtep *v;
@@ -438,6 +474,8 @@ static void clear_marks(struct xv_host *host)
 		n->leaving = n->fresh = false;
 	TAILQ_FOREACH (policy, &host->policies, entry)
 		policy->leaving = policy->fresh = false;
+	TAILQ_FOREACH (firewall, &host->firewalls, entry)
+		firewall->leaving = firewall->fresh = false;
 	TAILQ_FOREACH (v, &host->vteps, entry)
 		v->leaving = v->fresh = false;
 	for (unsigned int i = 0; i < XV_MAX_WORKERS; i++) {
@@ -564,7 +602,7 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	rc = check_start_keys(&t);
 	if (rc < 0)
 		return rc;
-	if (json_object_set_new(desired, "tunnel", xv_tunnels_derive(desired)) < 0)
+	if (json_object_set_new(desired, "tunnel", xv_tunnels_derive(desired)) < 0 || xv_firewalls_derive(desired) < 0)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 	diff = xv_model_diff(t.from, t.to);
 	if (diff == NULL)
@@ -582,6 +620,8 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 		rc = create_networks(&t);
 	if (rc == 0)
 		rc = create_policies(&t);
+	if (rc == 0)
+		rc = create_firewalls(&t);
 	if (rc == 0)
 		rc = create_vteps(&t);
 	if (rc == 0)

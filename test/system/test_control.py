@@ -482,7 +482,7 @@ def test_bad_host_file(shared, edit, sentence):
     ('port show nope', 'port nope: does not exist'),
     ('network del blue', 'network blue: is used by port vm1'),
     ('policy add p rules=[{{"action":"alow"}}]',
-     'policy p: rule 1: action: must be deny or allow, not "alow"; did you mean "allow"?'),
+     'policy p: rule 1: action: must be deny, allow or reject, not "alow"; did you mean "allow"?'),
     ('policy add p rules=[{{"action":"allow","icmp_type":8}}]',
      'policy p: rule 1: icmp_type: needs protocol icmp or icmpv6'),
     ('policy add p rules=allow', 'policy p: rules: must be list of rules, not "allow"'),

@@ -141,7 +141,7 @@ static void test_mistakes(void **state)
 		{RULES "protocol: tcp\n", "host.yaml:5: policy web: rule 2: action: is missing",
 		 XV_ERR_MISSING_KEY},
 		{RULES "action: alow\n",
-		 "host.yaml:5: policy web: rule 2: action: must be deny or allow, not \"alow\"; "
+		 "host.yaml:5: policy web: rule 2: action: must be deny, allow or reject, not \"alow\"; "
 		 "did you mean \"allow\"?",
 		 XV_ERR_RANGE},
 		{RULES "action: allow\n        sorce: 10.0.0.1\n",

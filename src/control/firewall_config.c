@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/firewall_config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/match.h"
+#include "control/model.h"
+#include "control/policy_config.h"
+#include "control/tunnels.h"
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+static bool is_egress(const json_t *rule)
+{
+	return strcmp(text_of(rule, "direction"), "egress") == 0;
+}
+
+/* ---- Rules of groups as rules of policies ---- */
+
+/*
+ * The same rule as a policy has it, but for the remote end: address, or NULL for any. Ports and ICMP types are those of the
+ * packet that opens the connection.
+ */
+static json_t *policy_rule(const json_t *rule, const char *address)
+{
+	static const char *const same[][2] = {{"action", "action"},	    {"protocol", "protocol"},
+					      {"ip_version", "ip_version"}, {"icmp_type", "icmp_type"},
+					      {"icmp_code", "icmp_code"},   {"port", "destination_port"},
+					      {"log", "log"}};
+	json_t *out = json_object();
+
+	for (unsigned int i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+		json_t *v = json_object_get(rule, same[i][0]);
+
+		if (v != NULL)
+			json_object_set(out, same[i][1], v);
+	}
+	if (address != NULL)
+		json_object_set_new(out, is_egress(rule) ? "destination" : "source", json_string(address));
+	return out;
+}
+
+/* The key of the group's rule that became this key of the policy's. */
+static const char *key_of(const json_t *rule, const char *key)
+{
+	if (strcmp(key, "destination_port") == 0)
+		return "port";
+	return strcmp(key, is_egress(rule) ? "destination" : "source") == 0 ? "remote" : key;
+}
+
+int xv_firewall_config_check_rule(const json_t *rule, struct xv_err *err)
+{
+	json_t *as_policy;
+	char key[sizeof(err->key)];
+	int rc;
+
+	if (json_object_get(rule, "remote") != NULL && json_object_get(rule, "remote_group") != NULL) {
+		xv_err_key(err, "remote_group");
+		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "says who may be at the other end, and so does remote: leave one out");
+	}
+	as_policy = policy_rule(rule, text_of(rule, "remote"));
+	rc = xv_policy_config_check_rule(as_policy, err);
+	json_decref(as_policy);
+	if (rc < 0 && err != NULL) {
+		snprintf(key, sizeof(key), "%s", key_of(rule, err->key));
+		err->key[0] = '\0';
+		xv_err_key(err, key);
+	}
+	return rc;
+}
+
+/* ---- Ports ---- */
+
+int xv_firewall_config_check_port(const json_t *port, const char **key, char *text, size_t size)
+{
+	static const char *const keys[] = {"groups", "mac", "addresses", "anti_spoofing"};
+
+	for (unsigned int i = 0; i < 4 && json_object_get(port, "network") == NULL; i++) {
+		if (json_object_get(port, keys[i]) == NULL)
+			continue;
+		*key = keys[i];
+		snprintf(text, size, "works only on a network: a wire looks at no packet");
+		return -EINVAL;
+	}
+	for (unsigned int i = 1; i < 4 && json_object_get(port, "groups") == NULL; i++) {
+		if (json_object_get(port, keys[i]) == NULL)
+			continue;
+		*key = keys[i];
+		snprintf(text, size, "is for ports in security groups: name them with groups");
+		return -EINVAL;
+	}
+	if (json_object_get(port, "groups") == NULL || json_is_false(json_object_get(port, "anti_spoofing")))
+		return 0;
+	if (json_object_get(port, "mac") == NULL || json_object_get(port, "addresses") == NULL) {
+		*key = json_object_get(port, "mac") == NULL ? "mac" : "addresses";
+		snprintf(text, size, "is missing: spoofing cannot be told from the VM's own packets without it; "
+				     "or set anti_spoofing: false");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static bool is_in(const json_t *port, const char *group)
+{
+	size_t i;
+	json_t *name;
+
+	json_array_foreach (json_object_get(port, "groups"), i, name) {
+		if (strcmp(json_string_value(name), group) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* ---- Derivation ---- */
+
+/* Rules for an address of each port in the group; a group of nobody matches nobody. */
+static void add_for_members(json_t *rules, const json_t *model, const json_t *rule, const char *group, const char *name)
+{
+	const char *unused;
+	json_t *port, *address;
+	size_t i;
+
+	json_object_foreach (json_object_get(model, "port"), unused, port) {
+		if (!is_in(port, group))
+			continue;
+		json_array_foreach (json_object_get(port, "addresses"), i, address) {
+			const char *text = json_string_value(address);
+			json_t *proto = json_object_get(rule, "protocol"), *version = json_object_get(rule, "ip_version"), *r;
+			bool ipv6 = strchr(text, ':') != NULL;
+
+			/* An address that the rule cannot be about. */
+			if (version != NULL && (json_integer_value(version) == 6) != ipv6)
+				continue;
+			if (proto != NULL && strcmp(json_string_value(proto), ipv6 ? "icmp" : "icmpv6") == 0)
+				continue;
+			r = policy_rule(rule, text);
+			json_object_set_new(r, "name", json_string(name));
+			json_array_append_new(rules, r);
+		}
+	}
+}
+
+/* A policy of all rules of the groups that are about this direction, in order. */
+static json_t *derive_policy(const json_t *model, const json_t *port, bool egress)
+{
+	json_t *rules = json_array(), *group_name, *rule;
+	size_t i, n;
+
+	json_array_foreach (json_object_get(port, "groups"), i, group_name) {
+		const char *group = json_string_value(group_name);
+
+		json_array_foreach (json_object_get(xv_model_get(model, "group", group), "rules"), n, rule) {
+			const char *remote_group = text_of(rule, "remote_group"), *own = text_of(rule, "name");
+			char name[2 * XV_NAME_MAX + 2];
+			json_t *r;
+
+			if (is_egress(rule) != egress)
+				continue;
+			if (own != NULL)
+				snprintf(name, sizeof(name), "%s/%s", group, own);
+			else
+				snprintf(name, sizeof(name), "%s/%zu", group, n + 1);
+			if (remote_group != NULL) {
+				add_for_members(rules, model, rule, remote_group, name);
+				continue;
+			}
+			r = policy_rule(rule, text_of(rule, "remote"));
+			json_object_set_new(r, "name", json_string(name));
+			json_array_append_new(rules, r);
+		}
+	}
+	return json_pack("{s:s, s:s, s:o}", "name", "firewall", "default", "deny", "rules", rules);
+}
+
+static json_t *derive_guard(const json_t *port)
+{
+	json_t *guard = json_array(), *address;
+	size_t i;
+
+	if (json_is_false(json_object_get(port, "anti_spoofing")))
+		return guard;
+	json_array_foreach (json_object_get(port, "addresses"), i, address)
+		json_array_append_new(guard, json_pack("{s:O, s:O}", "mac", json_object_get(port, "mac"), "address",
+						       address));
+	return guard;
+}
+
+int xv_firewalls_derive(json_t *model)
+{
+	json_t *firewalls = json_object(), *tracked = json_object(), *port;
+	const char *name;
+
+	json_object_foreach (json_object_get(model, "port"), name, port) {
+		if (json_object_get(port, "groups") == NULL)
+			continue;
+		json_object_set_new(tracked, text_of(port, "network"), json_true());
+		json_object_set_new(firewalls, name,
+					    json_pack("{s:s, s:o, s:o, s:o}", "name", name, "egress",
+						      derive_policy(model, port, true), "ingress",
+						      derive_policy(model, port, false), "guard", derive_guard(port)));
+	}
+	return json_object_set_new(model, "firewall", firewalls) < 0 || json_object_set_new(model, "tracked", tracked) < 0
+		       ? -ENOMEM
+		       : 0;
+}
+
+bool xv_firewalls_on(const json_t *model, const char *network)
+{
+	return json_object_get(json_object_get(model, "tracked"), network) != NULL;
+}
+
+/* ---- Compilation ---- */
+
+static int compile_guard(const json_t *config, struct xv_guard **guardp)
+{
+	size_t n = json_array_size(config);
+	struct xv_guard *guard = calloc(1, sizeof(*guard) + n * sizeof(guard->addresses[0]));
+	json_t *pair;
+	size_t i;
+
+	if (guard == NULL)
+		return -ENOMEM;
+	json_array_foreach (config, i, pair) {
+		struct xv_guard_address *a = &guard->addresses[guard->n];
+		struct xv_address address;
+		struct xv_match_mac mac;
+
+		if (xv_address_parse(text_of(pair, "address"), false, &address) < 0 ||
+		    xv_match_mac_parse(text_of(pair, "mac"), &mac) < 0)
+			continue;
+		memcpy(a->mac, mac.addr, sizeof(a->mac));
+		a->ipv6 = address.ipv6;
+		a->len = address.len;
+		a->addr = address.addr;
+		guard->n++;
+	}
+	*guardp = guard;
+	return 0;
+}
+
+int xv_firewall_config_compile(const json_t *config, struct xv_firewall **firewallp, struct xv_err *err)
+{
+	const json_t *guard_config = json_object_get(config, "guard");
+	struct xv_policy *egress = NULL, *ingress = NULL;
+	struct xv_guard *guard = NULL;
+	struct xv_firewall *f = calloc(1, sizeof(*f));
+	int rc = f != NULL ? 0 : -ENOMEM;
+
+	if (rc == 0)
+		rc = xv_policy_config_compile(json_object_get(config, "egress"), &egress, err);
+	if (rc == 0)
+		rc = xv_policy_config_compile(json_object_get(config, "ingress"), &ingress, err);
+	if (rc == 0 && json_array_size(guard_config) > 0)
+		rc = compile_guard(guard_config, &guard);
+	if (rc < 0) {
+		xv_policy_destroy(egress);
+		xv_policy_destroy(ingress);
+		free(f);
+		return rc;
+	}
+	*f = (struct xv_firewall){.egress = egress, .ingress = ingress, .guard = guard};
+	*firewallp = f;
+	return 0;
+}
+
+void xv_firewall_destroy(struct xv_firewall *f)
+{
+	if (f == NULL)
+		return;
+	xv_policy_destroy((struct xv_policy *)(uintptr_t)f->egress);
+	xv_policy_destroy((struct xv_policy *)(uintptr_t)f->ingress);
+	free((struct xv_guard *)(uintptr_t)f->guard);
+	free(f);
+}
