@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A packet of an established connection, as most packets are: checked and accounted for in one cache line of the connection, inline. What is
- * not plain is not done here. Private to conntrack*.c; any worker, the connection's lock is held.
+ * A packet of an established connection, as most packets are: checked and accounted for in one cache line of
+ * the connection, inline. What is not plain is not done here. Private to conntrack*.c; any worker, the
+ * connection's lock is held.
  *
- * Checksums are not looked at: a segment with a broken one moves no state but the edges of windows, within what the windows
- * allowed anyway, and its receiver drops it.
+ * Checksums are not looked at: a segment with a broken one moves no state but the edges of windows, within what
+ * the windows allowed anyway, and its receiver drops it.
  */
 #pragma once
 
@@ -70,7 +71,8 @@ static inline bool xv_ct_tcp_ack_below(const struct xv_ct_tcp_peer *sender, cons
 }
 
 /* A segment inside the windows moves them. win: scaled. */
-static inline void xv_ct_tcp_take(struct xv_ct_tcp_conn *tcp, enum xv_ct_dir dir, const struct xv_ct_tcp_segment *s, uint32_t win)
+static inline void xv_ct_tcp_take(struct xv_ct_tcp_conn *tcp, enum xv_ct_dir dir, const struct xv_ct_tcp_segment *s,
+				  uint32_t win)
 {
 	struct xv_ct_tcp_peer *sender = &tcp->peer[dir], *receiver = &tcp->peer[!dir];
 	uint32_t reach = win + (s->sack - s->ack);
@@ -108,9 +110,10 @@ static inline void xv_ct_tcp_take(struct xv_ct_tcp_conn *tcp, enum xv_ct_dir dir
 	}
 }
 
-/* How long a connection in this state may be silent: less if it sends the same again and again, waits for an answer, or is stopped. */
-static inline uint32_t xv_ct_tcp_timeout(const struct xv_ct_tcp_conn *tcp, enum xv_ct_tcp_state state, enum xv_ct_tcp_kind kind,
-					 const uint32_t *timeout_ms)
+/* How long a connection in this state may be silent: less if it sends the same again and again, waits for an
+ * answer, or is stopped. */
+static inline uint32_t xv_ct_tcp_timeout(const struct xv_ct_tcp_conn *tcp, enum xv_ct_tcp_state state,
+					 enum xv_ct_tcp_kind kind, const uint32_t *timeout_ms)
 {
 	uint32_t ms = timeout_ms[state];
 
@@ -173,9 +176,9 @@ static inline enum xv_ct_verdict xv_ct_tcp_hot(struct xv_conn *conn, enum xv_ct_
 #define XV_CT_UDP_STREAM_MS 2000 /* whose answers come for longer is a conversation, not a question */
 
 /*
- * The next packet of a connection that has seen both directions; no helper, no fragment. VALID: neither its state nor its flags have
- * changed. NOT_HOT: nothing has changed, the packet is to go the long way. header: of the transport, which lies with its options
- * in contiguous bytes; len: from there to the end of the IP packet.
+ * The next packet of a connection that has seen both directions; no helper, no fragment. VALID: neither its
+ * state nor its flags have changed. NOT_HOT: nothing has changed, the packet is to go the long way. header: of
+ * the transport, which lies with its options in contiguous bytes; len: from there to the end of the IP packet.
  */
 static inline enum xv_ct_verdict xv_ct_hot(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t len,
 					   uint8_t proto, const uint32_t *timeout_ms, uint32_t now_ms)
@@ -188,7 +191,10 @@ static inline enum xv_ct_verdict xv_ct_hot(struct xv_conn *conn, enum xv_ct_dir 
 	if (proto == 17) {
 		bool stream = (int32_t)(now_ms - conn->proto.udp.opened_ms) > XV_CT_UDP_STREAM_MS;
 
-		if (!(conn->flags & XV_CONN_SEEN_REPLY) || (stream && !(conn->flags & XV_CONN_ASSURED)))
+		uint16_t udp_len = xv_load_be16(header + 4);
+
+		if (udp_len < 8 || udp_len > len || !(conn->flags & XV_CONN_SEEN_REPLY) ||
+		    (stream && !(conn->flags & XV_CONN_ASSURED)))
 			return XV_CT_NOT_HOT;
 		xv_conn_set_expires(conn, now_ms + timeout_ms[stream ? XV_CT_TO_UDP_MULTIPLE : XV_CT_TO_UDP_SINGLE]);
 		return XV_CT_VALID;

@@ -278,7 +278,8 @@ bool xv_ct_checksum_is_ok(const struct rte_mbuf *m, const struct xv_ct_packet *p
 			return true;
 		__attribute__((fallthrough));
 	case 58:
-		sum = p->ipv6 ? xv_csum_pseudo6(l3 + 8, l3 + 24, p->proto, len) : xv_csum_pseudo4(l3 + 12, l3 + 16, p->proto, len);
+		sum = p->ipv6 ? xv_csum_pseudo6(l3 + 8, l3 + 24, p->proto, len)
+			      : xv_csum_pseudo4(l3 + 12, l3 + 16, p->proto, len);
 		break;
 	case 1:
 		sum = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SCTP associations, watched from the middle (RFC 9260). A packet has chunks, each of which may change the state; a packet
- * belongs to an association if it carries the verification tag that its receiver chose (section 8.5). One path of an association is one
- * connection: other paths are opened by HEARTBEAT.
+ * SCTP associations, watched from the middle (RFC 9260). A packet has chunks, each of which may change the
+ * state; a packet belongs to an association if it carries the verification tag that its receiver chose (section
+ * 8.5). One path of an association is one connection: other paths are opened by HEARTBEAT.
  */
 #include "fastpath/conntrack_state.h"
 
@@ -146,8 +146,8 @@ static bool chunks_fit(struct chunks c, uint32_t *types)
 
 enum tag { TAG_GOOD, TAG_BAD, TAG_PROBE };
 
-/* A path may be used again, by others with other tags, before its connection timed out: HEARTBEAT and its answer, from one side
- * and the other, prove new tags. TAG_PROBE: let it through, but it proves nothing yet. */
+/* A path may be used again, by others with other tags, before its connection timed out: HEARTBEAT and its
+ * answer, from one side and the other, prove new tags. TAG_PROBE: let it through, but it proves nothing yet. */
 static enum tag heartbeat_tag(struct xv_ct_sctp_conn *sctp, enum xv_ct_dir dir, bool answer, rte_be32_t vtag)
 {
 	if (sctp->vtag[dir] == 0) {
@@ -293,9 +293,10 @@ static bool sctp_open(struct xv_conn *conn, const struct xv_ct_packet *p, bool p
 			if (vtag != 0 || len < INIT_HEADER)
 				return false;
 			sctp->vtag[XV_CT_REPLY] = xv_load32(chunk + 4);
-		} else {
-			/* The other path of an association; or the end of one that was missed, and the answer will carry its tag. */
-			sctp->vtag[chunk[0] == HEARTBEAT ? XV_CT_ORIGINAL : XV_CT_REPLY] = vtag;
+		} else if (chunk[0] == HEARTBEAT) { /* the other path of an association */
+			sctp->vtag[XV_CT_ORIGINAL] = vtag;
+		} else if (chunk[0] == SHUTDOWN_ACK) { /* the answer will reflect its tag: section 8.4, (5) */
+			sctp->vtag[XV_CT_REPLY] = vtag;
 		}
 	}
 	return chunks_apply(conn, XV_CT_ORIGINAL, c, vtag, types, timeout_ms, now_ms) == XV_CT_VALID;

@@ -31,20 +31,22 @@ enum option { OPT_END, OPT_NOP, OPT_SCALE = 3, OPT_SACK_OK = 4, OPT_SACK = 5 };
 #define SENT2 XV_CT_TCP_SYN_SENT2 /* a SYN from each side: simultaneous open */
 
 /* The new state, by old state and kind of segment. "Original" is who sent the first SYN. */
+/* clang-format off */
 static const uint8_t next_state[XV_CT_TCP_STATES][2][XV_CT_TCP_KINDS] = {
-	/*			   original:                         reply: */
-	/*			   SYN   SYNACK FIN    ACK    RST      SYN    SYNACK FIN    ACK    RST */
-	[XV_CT_TCP_NONE]	= {{SENT,  BAD,  BAD,   EST,   BAD},   {BAD,   BAD,   BAD,   BAD,   BAD}},
-	[XV_CT_TCP_SYN_SENT]	= {{SENT,  BAD,  BAD,   BAD,   CLOSED}, {SENT2, RECV,  BAD,   LET,   CLOSED}},
-	[XV_CT_TCP_SYN_SENT2]	= {{SENT2, RECV, BAD,   BAD,   CLOSED}, {SENT2, RECV,  BAD,   LET,   CLOSED}},
-	[XV_CT_TCP_SYN_RECV]	= {{LET,   RECV, FIN1,  EST,   CLOSED}, {BAD,   LET,   FIN1,  RECV,  CLOSED}},
-	[XV_CT_TCP_ESTABLISHED] = {{LET,   BAD,  FIN1,  EST,   CLOSED}, {BAD,   LET,   FIN1,  EST,   CLOSED}},
-	[XV_CT_TCP_FIN_WAIT]	= {{LET,   BAD,  FIN2,  FIN1A, CLOSED}, {BAD,   LET,   FIN2,  FIN1A, CLOSED}},
-	[XV_CT_TCP_CLOSE_WAIT]	= {{LET,   BAD,  FIN2,  FIN1A, CLOSED}, {BAD,   LET,   FIN2,  FIN1A, CLOSED}},
-	[XV_CT_TCP_LAST_ACK]	= {{LET,   BAD,  FIN2,  TIMEW, CLOSED}, {BAD,   LET,   FIN2,  TIMEW, CLOSED}},
-	[XV_CT_TCP_TIME_WAIT]	= {{SENT,  BAD,  TIMEW, TIMEW, CLOSED}, {SENT,  LET,   TIMEW, TIMEW, CLOSED}},
-	[XV_CT_TCP_CLOSE]	= {{SENT,  BAD,  CLOSED, CLOSED, CLOSED}, {BAD, LET, CLOSED, CLOSED, CLOSED}},
+	/*                            original:                                 reply: */
+	/*                            SYN     SYNACK  FIN     ACK     RST       SYN     SYNACK  FIN     ACK     RST */
+	[XV_CT_TCP_NONE]          = {{SENT,   BAD,    BAD,    EST,    BAD   }, {BAD,    BAD,    BAD,    BAD,    BAD}},
+	[XV_CT_TCP_SYN_SENT]      = {{SENT,   BAD,    BAD,    BAD,    CLOSED}, {SENT2,  RECV,   BAD,    LET,    CLOSED}},
+	[XV_CT_TCP_SYN_SENT2]     = {{SENT2,  RECV,   BAD,    BAD,    CLOSED}, {SENT2,  RECV,   BAD,    LET,    CLOSED}},
+	[XV_CT_TCP_SYN_RECV]      = {{LET,    RECV,   FIN1,   EST,    CLOSED}, {BAD,    LET,    FIN1,   RECV,   CLOSED}},
+	[XV_CT_TCP_ESTABLISHED]   = {{LET,    BAD,    FIN1,   EST,    CLOSED}, {BAD,    LET,    FIN1,   EST,    CLOSED}},
+	[XV_CT_TCP_FIN_WAIT]      = {{LET,    BAD,    FIN2,   FIN1A,  CLOSED}, {BAD,    LET,    FIN2,   FIN1A,  CLOSED}},
+	[XV_CT_TCP_CLOSE_WAIT]    = {{LET,    BAD,    FIN2,   FIN1A,  CLOSED}, {BAD,    LET,    FIN2,   FIN1A,  CLOSED}},
+	[XV_CT_TCP_LAST_ACK]      = {{LET,    BAD,    FIN2,   TIMEW,  CLOSED}, {BAD,    LET,    FIN2,   TIMEW,  CLOSED}},
+	[XV_CT_TCP_TIME_WAIT]     = {{SENT,   BAD,    TIMEW,  TIMEW,  CLOSED}, {SENT,   LET,    TIMEW,  TIMEW,  CLOSED}},
+	[XV_CT_TCP_CLOSE]         = {{SENT,   BAD,    CLOSED, CLOSED, CLOSED}, {BAD,    LET,    CLOSED, CLOSED, CLOSED}},
 };
+/* clang-format on */
 
 static bool is_closing(uint8_t state)
 {
@@ -103,7 +105,8 @@ static bool segment_read(const uint8_t *header, uint32_t len, uint32_t segment_l
 	return true;
 }
 
-/* The next option with a length: its value, NULL at the end or where they do not make sense. *value_len: of the value. */
+/* The next option with a length: its value, NULL at the end or where they do not make sense. *value_len: of the
+ * value. */
 static const uint8_t *option_next(struct options *o, uint8_t *kind, unsigned int *value_len)
 {
 	const uint8_t *option;
@@ -176,13 +179,14 @@ static bool is_liberal(const struct xv_ct_tcp_conn *tcp, enum xv_ct_dir dir)
 }
 
 /* The first SYN of a side, or one that takes the place of the one before. */
-static void peer_start(struct xv_ct_tcp_conn *tcp, enum xv_ct_dir dir, const struct xv_ct_tcp_segment *s, struct options options)
+static void peer_start(struct xv_ct_tcp_conn *tcp, enum xv_ct_dir dir, const struct xv_ct_tcp_segment *s,
+		       struct options options)
 {
 	struct xv_ct_tcp_peer *sender = &tcp->peer[dir];
 
 	sender->end = sender->max_end = s->end;
 	sender->max_win = s->win ? s->win : 1;
-	tcp->peer_flags[dir] = options_of_syn(options, &tcp->scale[dir]);
+	tcp->peer_flags[dir] = (tcp->peer_flags[dir] & XV_TCP_LIBERAL) | options_of_syn(options, &tcp->scale[dir]);
 	/* Both have to want it: RFC 7323, section 2.2. */
 	if (dir == XV_CT_REPLY && !(tcp->peer_flags[0] & tcp->peer_flags[1] & XV_TCP_SCALE))
 		tcp->scale[0] = tcp->scale[1] = 0;
@@ -203,8 +207,8 @@ static void peer_pick_up(struct xv_ct_tcp_conn *tcp, enum xv_ct_dir dir, const s
 		receiver->end++;
 }
 
-/* More than the window has room for. A TCP that does so and is answered would have all that follows look wrong: note what it
- * sent, if it is within one more window. */
+/* More than the window has room for. A TCP that does so and is answered would have all that follows look wrong:
+ * note what it sent, if it is within one more window. */
 static enum fit above_window(struct xv_ct_tcp_conn *tcp, enum xv_ct_dir dir, const struct xv_ct_tcp_segment *s)
 {
 	struct xv_ct_tcp_peer *sender = &tcp->peer[dir], *receiver = &tcp->peer[!dir];
@@ -266,7 +270,8 @@ static enum fit check_windows(struct xv_conn *conn, enum xv_ct_dir dir, const st
 /* ---- Segments that need more than the table ---- */
 
 /* What came is not understood, but may be what the ends have agreed on: remember it, to recognize the answer. */
-static void let_through(struct xv_conn *conn, enum xv_ct_dir dir, const struct xv_ct_tcp_segment *s, struct options options)
+static void let_through(struct xv_conn *conn, enum xv_ct_dir dir, const struct xv_ct_tcp_segment *s,
+			struct options options)
 {
 	struct xv_ct_tcp_conn *tcp = &conn->proto.tcp;
 
@@ -323,12 +328,12 @@ enum reset {
 	RESET_PASS_INSIDE /* windows decide whether it is valid, but it does not close the connection */
 };
 
-/* RFC 5961, section 3: only a RST with exactly the number that is expected next resets; one that is near it is answered by a
- * challenge, so it has to pass, but the connection stays. */
+/* RFC 5961, section 3: only a RST with exactly the number that is expected next resets; one that is near it is
+ * answered by a challenge, so it has to pass, but the connection stays. */
 static enum reset judge_reset(const struct xv_conn *conn, enum xv_ct_dir dir, const struct xv_ct_tcp_segment *s)
 {
 	const struct xv_ct_tcp_conn *tcp = &conn->proto.tcp;
-	bool answers_last = s->ack == tcp->last_end;
+	bool answers_last = s->has_ack && s->ack == tcp->last_end;
 
 	if (is_closing(conn->state)) /* there is little to lose, and the ends may be on to the next connection */
 		return RESET_TAKE;
@@ -347,7 +352,8 @@ static enum reset judge_reset(const struct xv_conn *conn, enum xv_ct_dir dir, co
 			return RESET_IF_INSIDE;
 		return RESET_PASS_INSIDE;
 	}
-	/* The answer to a segment that was let through, or to a half-open connection: it may acknowledge what moved no window. */
+	/* The answer to a segment that was let through, or to a half-open connection: it may acknowledge what
+	 * moved no window. */
 	if (answers_last && (((conn->flags & XV_CONN_SEEN_REPLY) && tcp->last_kind == XV_CT_TCP_KIND_SYN) ||
 			     (!(conn->flags & XV_CONN_ASSURED) && tcp->last_kind == XV_CT_TCP_KIND_ACK)))
 		return RESET_TAKE;
@@ -521,7 +527,8 @@ static bool tcp_open(struct xv_conn *conn, const struct xv_ct_packet *p, bool pi
 
 const struct xv_ct_proto xv_ct_tcp = {.handshake = true, .open = tcp_open, .packet = tcp_packet};
 
-/* A plain ACK of a proven connection changes no state, and nothing at all if it is not VALID: the long way will say the same. */
+/* A plain ACK of a proven connection changes no state, and nothing at all if it is not VALID: the long way will
+ * say the same. */
 enum xv_ct_verdict xv_ct_tcp_plain(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t segment_len,
 				   const uint32_t *timeout_ms, uint32_t now_ms)
 {

@@ -11,7 +11,7 @@
 #define IPV4_LEN 20
 #define IPV6_LEN 40
 #define ICMP_LEN 8
-#define INNER_LEN 8 /* what an error holds of the transport header, at least (RFC 792) */
+#define PORTS_LEN 4
 #define EXT_LEN 8   /* the least that an IPv6 extension header has */
 #define EXT_MAX 8   /* extension headers that are skipped */
 
@@ -34,17 +34,21 @@ static bool is_error(uint8_t type, bool ipv6)
 	return ipv6 ? type < 128 : type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
 }
 
-/* Ports, or what stands for them; eight bytes of the transport header are there if the protocol has as many. False: it cannot
- * be told to which connection this belongs. */
-static bool fill_ports(struct xv_ct_tuple *t, const uint8_t *l4, uint8_t proto, bool ipv6)
+/* Ports, or what stands for them, from the len bytes of the transport header that are there. False: it cannot be told to which
+ * connection this belongs. */
+static bool fill_ports(struct xv_ct_tuple *t, const uint8_t *l4, uint32_t len, uint8_t proto, bool ipv6)
 {
 	t->proto = proto;
 	if (is_icmp(proto, ipv6)) {
+		if (len < ICMP_LEN)
+			return false;
 		t->src_port = xv_load16(l4 + 4);
 		t->dst_port = xv_load16(l4);
 		return xv_ct_icmp_reverse(t->dst_port, ipv6) != 0xffff;
 	}
 	if (has_ports(proto)) {
+		if (len < PORTS_LEN)
+			return false;
 		t->src_port = xv_load16(l4);
 		t->dst_port = xv_load16(l4 + 2);
 	}
@@ -107,7 +111,7 @@ static bool inner_tuple(const uint8_t *ip, uint32_t len, bool ipv6, struct xv_ct
 		if (l4 < IPV4_LEN || (xv_load_be16(ip + 6) & 0x1fff) != 0)
 			return false;
 	}
-	return l4 + INNER_LEN <= len && fill_ports(t, ip + l4, proto, ipv6);
+	return l4 <= len && fill_ports(t, ip + l4, len - l4, proto, ipv6);
 }
 
 enum xv_ct_kind xv_ct_tuple_of(const struct rte_mbuf *m, const struct xv_flow_key *key,
@@ -151,5 +155,5 @@ enum xv_ct_kind xv_ct_tuple_of(const struct rte_mbuf *m, const struct xv_flow_ke
 	}
 	tuple->src = key->ip_src;
 	tuple->dst = key->ip_dst;
-	return fill_ports(tuple, l4, p->proto, ipv6) ? XV_CT_KIND_QUERY : XV_CT_KIND_NONE;
+	return fill_ports(tuple, l4, p->l4_len, p->proto, ipv6) ? XV_CT_KIND_QUERY : XV_CT_KIND_NONE;
 }
