@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Write numbers into headers and keep count of what that means to a checksum over them (RFC 1624, section 3). For the files that edit
- * packets; all that is written lies within the first segment, and at an even distance from where the checksummed data begins.
+ * Write numbers into headers and keep count of what that means to a checksum over them (RFC 1624, section 3). For the
+ * files that edit packets; all that is written lies within the first segment, and at an even distance from where the
+ * checksummed data begins.
  */
 #pragma once
 
@@ -80,8 +81,8 @@ static inline bool xv_csum_is_pending(struct rte_mbuf *m, uint32_t l4, uint32_t 
 {
 	const struct xv_offload *req = xv_packet_offload(m);
 
-	return (m->ol_flags & XV_PACKET_OFFLOAD) != 0 && (req->flags & XV_OFFLOAD_CSUM) != 0 &&
-	       req->csum_start == l4 && req->csum_offset == csum_offset;
+	return (m->ol_flags & XV_PACKET_OFFLOAD) != 0 && (req->flags & XV_OFFLOAD_CSUM) != 0 && req->csum_start == l4 &&
+	       req->csum_offset == csum_offset;
 }
 
 /*
