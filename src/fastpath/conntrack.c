@@ -166,16 +166,24 @@ static void remember(const struct way *w, struct xv_conn *conn)
 	w->hit->error = w->kind == XV_CT_KIND_ERROR;
 }
 
-/* Translate, and let the helper look: once for each packet in a zone. The connection stays locked. */
+/*
+ * Translate, and let the helper look: once for each packet in a zone. What a helper makes of a translated connection it writes into the
+ * packet, so it comes with the translation. The connection stays locked.
+ */
 static int carry_out(const struct way *w, struct xv_conn *conn, bool again)
 {
-	bool nat = w->action->flags & XV_CT_NAT, error = w->kind == XV_CT_KIND_ERROR;
+	bool error = w->kind == XV_CT_KIND_ERROR;
 	int rc = 0;
 
-	if (nat && conn->flags & (XV_CONN_SNAT | XV_CONN_DNAT) && !(w->key->ct_state & NAT_BITS))
+	if (conn->flags & (XV_CONN_SNAT | XV_CONN_DNAT)) {
+		if (!(w->action->flags & XV_CT_NAT) || w->key->ct_state & NAT_BITS)
+			return 0;
 		rc = xv_ct_nat_translate(conn, w->dir, error, w->m, w->key, w->layout);
-	if (rc == 0 && conn->flags & XV_CONN_HELPER && !again && !error)
-		rc = xv_ct_helper_packet(w->ct->helpers, conn, w->dir, w->m, w->key, w->layout, nat, w->now_ms);
+	} else if (again) {
+		return 0;
+	}
+	if (rc == 0 && conn->flags & XV_CONN_HELPER && !error)
+		rc = xv_ct_helper_packet(w->ct->helpers, conn, w->dir, w->m, w->key, w->layout, w->now_ms);
 	return rc;
 }
 

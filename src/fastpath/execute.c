@@ -369,6 +369,8 @@ static enum xv_drop why_not_tracked(int rc)
 		return XV_DROP_CT_FULL;
 	case -EDQUOT:
 		return XV_DROP_CT_LIMIT;
+	case -EPROTO:
+		return XV_DROP_CT_HELPER;
 	default:
 		return XV_DROP_CT_NAT;
 	}

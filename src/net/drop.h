@@ -28,6 +28,7 @@
 	X(CT_FULL, "ct-full", "no room for another connection")                                    \
 	X(CT_LIMIT, "ct-limit", "its zone has as many connections as it may have")                 \
 	X(CT_NAT, "ct-nat", "no free address or port for translation, or it cannot be translated") \
+	X(CT_HELPER, "ct-helper", "a connection's helper could not rewrite what it announces")     \
 	X(NO_FLOW, "no-flow", "no flow matches, and nobody decides")                               \
 	X(ACTION, "action", "the flow's actions end without sending it")                           \
 	X(METER, "meter", "over the rate of its meter")                                            \

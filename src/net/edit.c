@@ -10,6 +10,7 @@
 #include "net/bytes.h"
 #include "net/checksum.h"
 #include "net/packet.h"
+#include "net/replace.h"
 
 #define ETH_IPV4   0x0800
 #define ETH_ARP	   0x0806
@@ -58,73 +59,15 @@ static_assert(offsetof(struct xv_flow_key, ipv6_label) % 8 == 0, "a word");
 static_assert(offsetof(struct xv_flow_key, ip_ttl) / 8 == WORD(ipv6_label), "same word");
 static_assert(WORD(ip_dst) == WORD(ip_src) + 2, "addresses are one piece");
 
-/* A sum of what left a checksum's data and what came: ~old + new, in words of 16 or 32 bits (RFC 1624, section 3). */
-typedef uint64_t delta_t;
-
 /* What the checksum of the transport header sees change. */
 struct l4_change {
-	delta_t pseudo; /* addresses */
-	delta_t body;
+	xv_delta_t pseudo; /* addresses */
+	xv_delta_t body;
 };
 
-static inline void store16(uint8_t *p, uint16_t v)
+static xv_delta_t replace_mac(uint8_t *p, const uint8_t mac[6])
 {
-	memcpy(p, &v, sizeof(v));
-}
-
-static inline void store32(uint8_t *p, uint32_t v)
-{
-	memcpy(p, &v, sizeof(v));
-}
-
-static inline uint16_t fold(delta_t delta)
-{
-	delta = (delta & 0xffffffff) + (delta >> 32);
-	delta = (delta & 0xffff) + (delta >> 16);
-	delta = (delta & 0xffff) + (delta >> 16);
-	delta = (delta & 0xffff) + (delta >> 16);
-	return (uint16_t)delta;
-}
-
-static inline delta_t delta16(uint16_t from, uint16_t to)
-{
-	return (delta_t)(uint16_t)~from + to;
-}
-
-static inline delta_t replace16(uint8_t *p, uint16_t v)
-{
-	delta_t delta = delta16(xv_load16(p), v);
-
-	store16(p, v);
-	return delta;
-}
-
-static inline delta_t replace32(uint8_t *p, uint32_t v)
-{
-	delta_t delta = (delta_t)(uint32_t)~xv_load32(p) + v;
-
-	store32(p, v);
-	return delta;
-}
-
-static delta_t replace_mac(uint8_t *p, const uint8_t mac[6])
-{
-	return replace32(p, xv_load32(mac)) + replace16(p + 4, xv_load16(mac + 4));
-}
-
-static delta_t replace_ipv6(uint8_t *p, const union xv_ip_addr *addr)
-{
-	delta_t delta = 0;
-	unsigned int i;
-
-	for (i = 0; i < 4; i++)
-		delta += replace32(p + 4 * i, addr->words[i]);
-	return delta;
-}
-
-static inline uint16_t csum_apply(uint16_t csum, delta_t delta)
-{
-	return (uint16_t)~xv_csum_add((uint16_t)~csum, fold(delta));
+	return xv_replace32(p, xv_load32(mac)) + xv_replace16(p + 4, xv_load16(mac + 4));
 }
 
 /* Not zero if the keys differ in n words from the first on. */
@@ -199,8 +142,8 @@ static int edit_vlans(uint8_t *data, uint32_t len, const struct xv_flow_key *fro
 		tpid = rte_be_to_cpu_16(xv_load16(tag));
 		if (tpid != ETH_8021Q && tpid != ETH_8021AD)
 			return -EINVAL;
-		store16(tag, to->vlan[i].tpid);
-		store16(tag + 2, (xv_load16(tag + 2) & RTE_BE16(VLAN_DEI)) |
+		xv_store16(tag, to->vlan[i].tpid);
+		xv_store16(tag + 2, (xv_load16(tag + 2) & RTE_BE16(VLAN_DEI)) |
 					 (to->vlan[i].tci & RTE_BE16((uint16_t)~VLAN_DEI)));
 	}
 	return 0;
@@ -216,7 +159,7 @@ static int edit_mpls(uint8_t *data, uint32_t len, uint32_t offset, const struct 
 			continue;
 		if (offset + (i + 1) * MPLS_LEN > len)
 			return -EINVAL;
-		store32(data + offset + i * MPLS_LEN, to->mpls_lse[i]);
+		xv_store32(data + offset + i * MPLS_LEN, to->mpls_lse[i]);
 	}
 	return 0;
 }
@@ -235,16 +178,16 @@ static int edit_nsh(uint8_t *data, uint32_t len, uint32_t offset, const struct x
 		head = (uint16_t)((head & ~0x3000) | (to->nsh_flags & 3) << 12);
 	if (from->nsh_ttl != to->nsh_ttl)
 		head = (uint16_t)((head & ~0x0fc0) | (to->nsh_ttl & 0x3f) << 6);
-	store16(nsh, rte_cpu_to_be_16(head));
+	xv_store16(nsh, rte_cpu_to_be_16(head));
 	if (from->nsh_path_hdr != to->nsh_path_hdr)
-		store32(nsh + 4, to->nsh_path_hdr);
+		xv_store32(nsh + 4, to->nsh_path_hdr);
 	if (from->nsh_mdtype != 1 || memcmp(from->nsh_context, to->nsh_context, sizeof(to->nsh_context)) == 0)
 		return 0;
 	if ((head & 0x3f) * 4u < NSH_MD1_LEN || offset + NSH_MD1_LEN > len)
 		return -EINVAL;
 	for (i = 0; i < 4; i++)
 		if (from->nsh_context[i] != to->nsh_context[i])
-			store32(nsh + NSH_LEN + 4 * i, to->nsh_context[i]);
+			xv_store32(nsh + NSH_LEN + 4 * i, to->nsh_context[i]);
 	return 0;
 }
 
@@ -274,44 +217,44 @@ static int edit_arp(uint8_t *data, uint32_t len, uint32_t offset, const struct x
 	if (offset + ARP_LEN > len)
 		return -EINVAL;
 	if (from->ip_proto != to->ip_proto)
-		store16(arp + 6, rte_cpu_to_be_16(to->ip_proto));
+		xv_store16(arp + 6, rte_cpu_to_be_16(to->ip_proto));
 	if (mac_differs(from->arp_sha, to->arp_sha))
 		memcpy(arp + 8, to->arp_sha, 6);
 	if (from->ip_src.words[3] != to->ip_src.words[3])
-		store32(arp + 14, to->ip_src.words[3]);
+		xv_store32(arp + 14, to->ip_src.words[3]);
 	if (mac_differs(from->arp_tha, to->arp_tha))
 		memcpy(arp + 18, to->arp_tha, 6);
 	if (from->ip_dst.words[3] != to->ip_dst.words[3])
-		store32(arp + 24, to->ip_dst.words[3]);
+		xv_store32(arp + 24, to->ip_dst.words[3]);
 	return 0;
 }
 
 static int edit_ipv4(uint8_t *data, uint32_t len, uint32_t offset, const struct xv_flow_key *from,
 		     const struct xv_flow_key *to, struct l4_change *l4)
 {
-	delta_t delta = 0, addresses = 0;
+	xv_delta_t delta = 0, addresses = 0;
 	uint8_t *ip = data + offset;
 	uint16_t before;
 
 	if (offset + IPV4_LEN > len)
 		return -EINVAL;
 	if (from->ip_src.words[3] != to->ip_src.words[3])
-		addresses += replace32(ip + 12, to->ip_src.words[3]);
+		addresses += xv_replace32(ip + 12, to->ip_src.words[3]);
 	if (from->ip_dst.words[3] != to->ip_dst.words[3])
-		addresses += replace32(ip + 16, to->ip_dst.words[3]);
+		addresses += xv_replace32(ip + 16, to->ip_dst.words[3]);
 	if (from->ip_tos != to->ip_tos) {
 		before = xv_load16(ip);
 		ip[1] = to->ip_tos;
-		delta += delta16(before, xv_load16(ip));
+		delta += xv_delta16(before, xv_load16(ip));
 	}
 	if (from->ip_ttl != to->ip_ttl) {
 		before = xv_load16(ip + 8);
 		ip[8] = to->ip_ttl;
-		delta += delta16(before, xv_load16(ip + 8));
+		delta += xv_delta16(before, xv_load16(ip + 8));
 	}
 	delta += addresses;
 	if (delta)
-		store16(ip + 10, csum_apply(xv_load16(ip + 10), delta));
+		xv_store16(ip + 10, xv_csum_apply(xv_load16(ip + 10), delta));
 	l4->pseudo = addresses;
 	return 0;
 }
@@ -355,7 +298,7 @@ static int edit_ipv6(uint8_t *data, uint32_t len, const struct xv_flow_layout *l
 {
 	uint8_t *ip = data + layout->l3;
 	uint32_t head, headers_len;
-	delta_t delta;
+	xv_delta_t delta;
 
 	if (layout->l3 + (uint32_t)IPV6_LEN > len)
 		return -EINVAL;
@@ -364,13 +307,13 @@ static int edit_ipv6(uint8_t *data, uint32_t len, const struct xv_flow_layout *l
 		head = (head & ~0x0ff00000u) | (uint32_t)to->ip_tos << 20;
 	if (from->ipv6_label != to->ipv6_label)
 		head = (head & ~0x000fffffu) | (rte_be_to_cpu_32(to->ipv6_label) & 0x000fffff);
-	store32(ip, rte_cpu_to_be_32(head));
+	xv_store32(ip, rte_cpu_to_be_32(head));
 	if (from->ip_ttl != to->ip_ttl)
 		ip[7] = to->ip_ttl;
 	if (ipv6_differs(&from->ip_src, &to->ip_src))
-		l4->pseudo += replace_ipv6(ip + 8, &to->ip_src);
+		l4->pseudo += xv_replace_ipv6(ip + 8, to->ip_src.words);
 	if (ipv6_differs(&from->ip_dst, &to->ip_dst)) {
-		delta = replace_ipv6(ip + 24, &to->ip_dst);
+		delta = xv_replace_ipv6(ip + 24, to->ip_dst.words);
 		headers_len = layout->l4 > layout->l3 ? RTE_MIN(layout->l4, len) - layout->l3 : 0;
 		if (headers_len <= IPV6_LEN || !is_source_routed(ip, headers_len))
 			l4->pseudo += delta;
@@ -378,45 +321,18 @@ static int edit_ipv6(uint8_t *data, uint32_t len, const struct xv_flow_layout *l
 	return 0;
 }
 
-/* The checksum field at csum_offset of the header at l4 holds the pseudo-header's sum, and somebody will finish it. */
-static inline bool is_partial(struct rte_mbuf *m, uint32_t l4, uint32_t csum_offset)
+static xv_delta_t edit_ports(uint8_t *th, const struct xv_flow_key *from, const struct xv_flow_key *to)
 {
-	const struct xv_offload *req = xv_packet_offload(m);
-
-	return (m->ol_flags & XV_PACKET_OFFLOAD) != 0 && (req->flags & XV_OFFLOAD_CSUM) != 0 &&
-	       req->csum_start == l4 && req->csum_offset == csum_offset;
-}
-
-static void update_csum(struct rte_mbuf *m, uint32_t l4, uint32_t csum_offset, const struct l4_change *change,
-			bool zero_is_none)
-{
-	uint8_t *field = rte_pktmbuf_mtod_offset(m, uint8_t *, l4 + csum_offset);
-	uint16_t csum = xv_load16(field);
-
-	if (is_partial(m, l4, csum_offset)) {
-		csum = xv_csum_add(csum, fold(change->pseudo));
-	} else if (change->pseudo + change->body == 0 || (zero_is_none && csum == 0)) {
-		return;
-	} else {
-		csum = csum_apply(csum, change->pseudo + change->body);
-		if (zero_is_none && csum == 0)
-			csum = 0xffff;
-	}
-	store16(field, csum);
-}
-
-static delta_t edit_ports(uint8_t *th, const struct xv_flow_key *from, const struct xv_flow_key *to)
-{
-	delta_t delta = 0;
+	xv_delta_t delta = 0;
 
 	if (from->tp_src != to->tp_src)
-		delta += replace16(th, to->tp_src);
+		delta += xv_replace16(th, to->tp_src);
 	if (from->tp_dst != to->tp_dst)
-		delta += replace16(th + 2, to->tp_dst);
+		delta += xv_replace16(th + 2, to->tp_dst);
 	return delta;
 }
 
-static delta_t edit_icmp(uint8_t *icmp, const struct xv_flow_key *from, const struct xv_flow_key *to)
+static xv_delta_t edit_icmp(uint8_t *icmp, const struct xv_flow_key *from, const struct xv_flow_key *to)
 {
 	uint16_t before = xv_load16(icmp);
 
@@ -426,20 +342,20 @@ static delta_t edit_icmp(uint8_t *icmp, const struct xv_flow_key *from, const st
 		icmp[0] = (uint8_t)rte_be_to_cpu_16(to->tp_src);
 	if (from->tp_dst != to->tp_dst)
 		icmp[1] = (uint8_t)rte_be_to_cpu_16(to->tp_dst);
-	return delta16(before, xv_load16(icmp));
+	return xv_delta16(before, xv_load16(icmp));
 }
 
 /* nd: the ICMPv6 header; len: to the end of the packet or of the first segment. */
-static delta_t edit_nd(uint8_t *nd, uint32_t len, const struct xv_flow_key *from, const struct xv_flow_key *to)
+static xv_delta_t edit_nd(uint8_t *nd, uint32_t len, const struct xv_flow_key *from, const struct xv_flow_key *to)
 {
 	bool sll = mac_differs(from->arp_sha, to->arp_sha), tll = mac_differs(from->arp_tha, to->arp_tha);
 	uint32_t offset, option_len;
-	delta_t delta = 0;
+	xv_delta_t delta = 0;
 
 	if (len < ND_LEN)
 		return 0;
 	if (ipv6_differs(&from->nd_target, &to->nd_target))
-		delta += replace_ipv6(nd + ND_TARGET, &to->nd_target);
+		delta += xv_replace_ipv6(nd + ND_TARGET, to->nd_target.words);
 	for (offset = ND_LEN; (sll || tll) && offset + ND_OPTION_LEN <= len; offset += option_len) {
 		uint8_t *option = nd + offset;
 
@@ -471,10 +387,10 @@ static void edit_sctp(struct rte_mbuf *m, uint32_t l4, uint32_t l4_end, const st
 	uint32_t before = xv_load32(sh), bits;
 
 	edit_ports(sh, from, to);
-	if (before == xv_load32(sh) || is_partial(m, l4, SCTP_CSUM))
+	if (before == xv_load32(sh) || xv_csum_is_pending(m, l4, SCTP_CSUM))
 		return;
 	bits = crc_of_change(rte_le_to_cpu_32(before ^ xv_load32(sh)), (uint16_t)(l4_end - l4));
-	store32(sh + SCTP_CSUM, xv_load32(sh + SCTP_CSUM) ^ rte_cpu_to_le_32(bits));
+	xv_store32(sh + SCTP_CSUM, xv_load32(sh + SCTP_CSUM) ^ rte_cpu_to_le_32(bits));
 }
 
 static int edit_l4(struct rte_mbuf *m, const struct xv_flow_layout *layout, const struct xv_flow_key *from,
@@ -508,11 +424,11 @@ static int edit_l4(struct rte_mbuf *m, const struct xv_flow_layout *layout, cons
 	switch (from->ip_proto) {
 	case IPPROTO_TCP:
 		change->body = edit_ports(th, from, to);
-		update_csum(m, l4, TCP_CSUM, change, false);
+		xv_csum_update_l4(m, l4, TCP_CSUM, change->pseudo, change->body, false);
 		break;
 	case IPPROTO_UDP:
 		change->body = edit_ports(th, from, to);
-		update_csum(m, l4, UDP_CSUM, change, true);
+		xv_csum_update_l4(m, l4, UDP_CSUM, change->pseudo, change->body, true);
 		break;
 	case IPPROTO_SCTP:
 		edit_sctp(m, l4, layout->payload_end, from, to);
@@ -521,12 +437,12 @@ static int edit_l4(struct rte_mbuf *m, const struct xv_flow_layout *layout, cons
 		if (is_nd(from))
 			change->body = edit_nd(th, RTE_MIN(layout->payload_end, len) - l4, from, to);
 		change->body += edit_icmp(th, from, to);
-		update_csum(m, l4, ICMP_CSUM, change, false);
+		xv_csum_update_l4(m, l4, ICMP_CSUM, change->pseudo, change->body, false);
 		break;
 	default:
 		change->pseudo = 0; /* ICMP has none: RFC 792 */
 		change->body = edit_icmp(th, from, to);
-		update_csum(m, l4, ICMP_CSUM, change, false);
+		xv_csum_update_l4(m, l4, ICMP_CSUM, change->pseudo, change->body, false);
 		break;
 	}
 	return 0;
@@ -559,7 +475,7 @@ static inline int edit_ttl(struct rte_mbuf *m, uint32_t l3, bool ipv4, uint8_t t
 	if (ipv4) {
 		before = xv_load16(ip + 8);
 		ip[8] = ttl;
-		store16(ip + 10, xv_csum_update16(xv_load16(ip + 10), before, xv_load16(ip + 8)));
+		xv_store16(ip + 10, xv_csum_update16(xv_load16(ip + 10), before, xv_load16(ip + 8)));
 	} else {
 		ip[7] = ttl;
 	}
