@@ -114,6 +114,7 @@ static json_t *report(struct xv_host *host, const char *type, const char *name)
 		return xv_report_vtep(host, name);
 	return strcmp(type, "network") == 0  ? xv_report_network(host, name)
 	       : strcmp(type, "policy") == 0 ? xv_report_policy(host, name)
+	       : strcmp(type, "group") == 0  ? xv_report_group(host, name)
 					     : xv_report_wire(host, name);
 }
 
@@ -324,6 +325,7 @@ static int version(struct xv_host *host, const struct xv_object *type, const jso
 OBJECT_HANDLERS(port)
 OBJECT_HANDLERS(network)
 OBJECT_HANDLERS(policy)
+OBJECT_HANDLERS(group)
 OBJECT_HANDLERS(vtep)
 OBJECT_HANDLERS(wire)
 OBJECT_HANDLERS(worker)

@@ -33,6 +33,7 @@
 	XV_METHODS_OF(X, port, "a port")                                                           \
 	XV_METHODS_OF(X, network, "a network")                                                     \
 	XV_METHODS_OF(X, policy, "a policy")                                                       \
+	XV_METHODS_OF(X, group, "a security group")                                                \
 	XV_METHODS_OF(X, vtep, "a VTEP")                                                           \
 	XV_METHODS_OF(X, wire, "a wire")                                                           \
 	XV_METHODS_OF(X, worker, "a worker")                                                       \

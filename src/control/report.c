@@ -110,6 +110,23 @@ json_t *xv_report_network(const struct xv_host *host, const char *name)
 	return object;
 }
 
+json_t *xv_report_group(const struct xv_host *host, const char *name)
+{
+	json_t *object = json_copy(xv_model_get(host->model, "group", name));
+	json_t *ports = json_array(), *port, *group;
+	const char *port_name;
+	size_t i;
+
+	json_object_foreach (json_object_get(host->model, "port"), port_name, port) {
+		json_array_foreach (json_object_get(port, "groups"), i, group) {
+			if (strcmp(json_string_value(group), name) == 0)
+				json_array_append_new(ports, json_string(port_name));
+		}
+	}
+	json_object_set_new(object, "ports", ports);
+	return object;
+}
+
 json_t *xv_report_policy(const struct xv_host *host, const char *name)
 {
 	json_t *object = json_copy(xv_model_get(host->model, "policy", name));
