@@ -201,6 +201,11 @@ static void output(struct walk *k, uint16_t port_id)
 			return;
 	}
 	record_edit(k);
+	if (k->recording != NULL && k->recording->on &&
+	    (binding->tunnel != NULL || atomic_load_explicit(&out->tx_queues, memory_order_relaxed) > 1)) {
+		k->recording->end.entropy = xv_packet_flow_hash(k->m);
+		k->recording->end.flags |= XV_FUSED_HASH;
+	}
 	record_end(k, port_id, 0);
 	xv_pipeline_output(k->w, out, binding, XV_QUEUE_BY_FLOW, &k->m, 1);
 	k->m = NULL;

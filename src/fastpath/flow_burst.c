@@ -147,6 +147,10 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 			xv_flow_tunnel_push(w, e->trail->encap, 0, e->entropy, e->out_port, m);
 			continue;
 		}
+		if ((e->flags & XV_FUSED_HASH) != 0) {
+			m->hash.rss = e->entropy;
+			m->ol_flags |= XV_PACKET_HASHED;
+		}
 		if (run.n > 0 && (run.out_port != e->out_port || run.pkts + run.n != &pkts[i]))
 			run_send(w, &run);
 		if (run.n == 0) {

@@ -83,6 +83,7 @@ struct xv_fused_edit {
 #define XV_FUSED_CT_REPLY 0x10 /* ... in this direction */
 #define XV_FUSED_CT_MORE 0x20 /* and to others, of further zones: its struct more */
 #define XV_FUSED_EDIT 0x40    /* has a struct xv_fused_edit */
+#define XV_FUSED_HASH 0x80    /* whoever sends it wants to know its flow's hash: entropy */
 
 /* Two cache lines. */
 struct xv_fused_entry {
@@ -94,7 +95,7 @@ struct xv_fused_entry {
 	uint8_t flags;
 	uint8_t pad;
 	struct xv_trail *trail;
-	uint32_t entropy; /* of the encapsulation */
+	uint32_t entropy; /* of the encapsulation, or XV_FUSED_HASH */
 	uint32_t conn_generation;
 	struct xv_conn *conn; /* XV_FUSED_CT */
 	uint64_t bytes;		      /* not credited yet */

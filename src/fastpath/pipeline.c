@@ -65,12 +65,7 @@ static uint32_t frame_bytes(struct rte_mbuf *m)
 /* Which of the transmit queues of a port: by flow, so that a flow stays in order. */
 static uint16_t queue_by_flow(uint16_t queues, struct rte_mbuf *m)
 {
-	struct xv_parsed parsed;
-
-	if (xv_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m),
-		     rte_pktmbuf_pkt_len(m), &parsed) != XV_PARSE_OK)
-		return 0;
-	return (uint16_t)(parsed.flow_hash % queues);
+	return (uint16_t)(xv_packet_flow_hash(m) % queues);
 }
 
 /* Finish in software what `out` cannot take. Each resulting packet goes to the queue. */

@@ -303,13 +303,9 @@ static void push(struct xv_worker *w, struct xv_port *out, const struct xv_paths
 
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
-		struct xv_parsed parsed;
-		uint32_t entropy = 0;
+		uint32_t entropy = xv_packet_flow_hash(m);
 
 		bytes += m->pkt_len;
-		if (likely(xv_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m),
-				    rte_pktmbuf_pkt_len(m), &parsed) == XV_PARSE_OK))
-			entropy = parsed.flow_hash;
 		path = path_of(paths, entropy);
 		if (unlikely(path != run_path)) {
 			leave(w, run_path, ready, n_ready);

@@ -19,6 +19,8 @@
 #include "fastpath/ledger.h"
 #include "fastpath/offload.h"
 #include "fastpath/worker.h"
+#include "net/packet.h"
+#include "net/parse.h"
 #include "net/tunnel.h"
 
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -143,6 +145,19 @@ struct xv_worker {
 	_Atomic bool stop;
 	pthread_t thread;
 };
+
+/* What spreads flows over queues and paths; 0 for what is no packet. */
+static inline uint32_t xv_packet_flow_hash(const struct rte_mbuf *m)
+{
+	struct xv_parsed parsed;
+
+	if (likely((m->ol_flags & XV_PACKET_HASHED) != 0))
+		return m->hash.rss;
+	if (xv_parse(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), rte_pktmbuf_pkt_len(m), &parsed) !=
+	    XV_PARSE_OK)
+		return 0;
+	return parsed.flow_hash;
+}
 
 /* The time of connection tracking, xv_conntrack_now_ms() as of this round. */
 static inline uint32_t xv_worker_now_ms(const struct xv_worker *w)

@@ -23,6 +23,9 @@
 /* The same: it holds a number that the packet is followed by. */
 #define XV_PACKET_TRACED_BIT 25
 #define XV_PACKET_TRACED (UINT64_C(1) << XV_PACKET_TRACED_BIT)
+/* rte_mbuf.hash.rss is the packet's flow_hash (net/parse.h), known without parsing. */
+#define XV_PACKET_HASHED_BIT 26
+#define XV_PACKET_HASHED (UINT64_C(1) << XV_PACKET_HASHED_BIT)
 
 #define XV_BURST 64 /* packets handled at once, at most */
 #define XV_PACKET_PRIV_SIZE 64
