@@ -172,9 +172,64 @@ static bool combine_ecn(struct rte_mbuf *m, uint8_t outer_tos)
 	return true;
 }
 
+/* ---- The next packet of the same tunnel ---- */
+
+#define VXLAN_OUTER 50 /* Ethernet, IPv4, UDP, VXLAN */
+#define IPV4_OUTER  RTE_BE32(0x08004500) /* Ethernet type, version and header length, TOS */
+
+/*
+ * What a packet's outer headers have in common with one that was taken apart before: VXLAN over plain IPv4 without UDP checksum.
+ * Most of a burst is like that; then only what differs from packet to packet is looked at.
+ */
+struct outer_memo {
+	struct xv_port *port; /* NULL: nothing to compare with */
+	uint8_t eth_dst[6];
+	uint32_t type_tos;
+	uint64_t addresses, vxlan;
+	rte_be16_t udp_dst;
+};
+
+static void memo_fill(struct outer_memo *memo, const uint8_t *frame, const struct xv_decap *d, struct xv_port *port)
+{
+	memo->port = NULL;
+	if (d->type != XV_TUNNEL_VXLAN || d->ipv6 || d->has_csum || d->strip != VXLAN_OUTER ||
+	    (xv_load32(frame + 12) & ~RTE_BE32(0xfc)) != IPV4_OUTER)
+		return;
+	memcpy(memo->eth_dst, frame, sizeof(memo->eth_dst));
+	memo->type_tos = xv_load32(frame + 12);
+	memo->addresses = xv_load64(frame + 26);
+	memo->udp_dst = xv_load16(frame + 36);
+	memo->vxlan = xv_load64(frame + 42);
+	memo->port = port;
+}
+
+/* Outer headers off, if they are as remembered and sound. False: not a byte has changed. */
+static inline bool memo_strip(const struct outer_memo *memo, struct rte_mbuf *m)
+{
+	const uint8_t *d = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint32_t ip_len, sum;
+
+	if (memo->port == NULL || m->data_len < VXLAN_OUTER + RTE_ETHER_HDR_LEN || m->nb_segs != 1 ||
+	    (m->ol_flags & XV_PACKET_OFFLOAD) != 0 || rte_mbuf_refcnt_read(m) != 1)
+		return false;
+	ip_len = xv_load_be16(d + 16);
+	if (memcmp(d, memo->eth_dst, sizeof(memo->eth_dst)) != 0 || xv_load32(d + 12) != memo->type_tos ||
+	    xv_load64(d + 26) != memo->addresses || xv_load64(d + 42) != memo->vxlan || xv_load16(d + 36) != memo->udp_dst ||
+	    (xv_load16(d + 20) & ~RTE_BE16(0x4000)) != 0 || d[23] != IPPROTO_UDP || xv_load16(d + 40) != 0 ||
+	    m->data_len != RTE_ETHER_HDR_LEN + ip_len || xv_load_be16(d + 38) != ip_len - IPV4_LEN)
+		return false;
+	sum = xv_load16(d + 14) + xv_load16(d + 16) + xv_load16(d + 18) + (uint32_t)xv_load16(d + 20) + xv_load16(d + 22) +
+	      xv_load16(d + 24) + xv_load16(d + 26) + xv_load16(d + 28) + xv_load16(d + 30) + xv_load16(d + 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	if (((sum + (sum >> 16)) & 0xffff) != 0xffff)
+		return false;
+	(void)rte_pktmbuf_adj(m, VXLAN_OUTER);
+	return true;
+}
+
 /* Outer headers off. The port of the tunnel, or NULL: *why the packet has to be dropped. */
 static struct xv_port *decapsulate(const struct xv_tunnel_table *table, struct rte_mbuf *m, struct xv_flow_key *key,
-				   enum xv_drop *why)
+				   struct outer_memo *memo, enum xv_drop *why)
 {
 	enum xv_decap_result result;
 	struct xv_port *port;
@@ -197,6 +252,7 @@ static struct xv_port *decapsulate(const struct xv_tunnel_table *table, struct r
 	port = tunnel_of(table, &d, key, why);
 	if (unlikely(port == NULL))
 		return NULL;
+	memo_fill(memo, rte_pktmbuf_mtod(m, const uint8_t *), &d, port);
 	if (unlikely(xv_decap_strip(m, &d) != 0)) {
 		*why = XV_DROP_OFFLOAD;
 		return NULL;
@@ -218,6 +274,28 @@ static void hand_on(struct xv_worker *w, const struct xv_port *uplink, struct xv
 	xv_pipeline_burst(w, port, 0, atomic_load_explicit(&port->binding, memory_order_acquire), pkts, n);
 }
 
+/* Any packet that came in by the uplink. The tunnel's port, or NULL: it was punted or dropped. */
+static struct xv_port *take_in(struct xv_worker *w, const struct xv_vtep *v, const struct xv_tunnel_table *table,
+			       const uint8_t *mac, struct rte_mbuf *m, struct xv_flow_key *key, struct outer_memo *memo)
+{
+	struct xv_port *port = NULL;
+	enum xv_drop why = XV_DROP_TUNNEL_STRAY;
+
+	switch (look(v, mac, rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m))) {
+	case OUTER_PUNT:
+		punt(w, m);
+		return NULL;
+	case OUTER_STRAY:
+		break;
+	case OUTER_TUNNEL:
+		port = decapsulate(table, m, key, memo, &why);
+		break;
+	}
+	if (unlikely(port == NULL))
+		xv_packet_drop(w, m, why);
+	return port;
+}
+
 void xv_vtep_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
 		   uint16_t n)
 {
@@ -226,28 +304,16 @@ void xv_vtep_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 	const uint8_t *mac = v->uplinks[binding->uplink].mac;
 	struct xv_port *port, *run_port = NULL;
 	uint16_t i, first = 0, kept = 0;
+	struct outer_memo memo = {0};
 	struct xv_flow_key key;
-	enum xv_drop why;
 
 	memset(&key, 0, sizeof(key));
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 
-		switch (look(v, mac, rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m))) {
-		case OUTER_PUNT:
-			punt(w, m);
+		port = likely(memo_strip(&memo, m)) ? memo.port : take_in(w, v, table, mac, m, &key, &memo);
+		if (unlikely(port == NULL))
 			continue;
-		case OUTER_STRAY:
-			xv_packet_drop(w, m, XV_DROP_TUNNEL_STRAY);
-			continue;
-		case OUTER_TUNNEL:
-			break;
-		}
-		port = decapsulate(table, m, &key, &why);
-		if (unlikely(port == NULL)) {
-			xv_packet_drop(w, m, why);
-			continue;
-		}
 		if (port != run_port) {
 			hand_on(w, in, run_port, &pkts[first], (uint16_t)(kept - first));
 			run_port = port;

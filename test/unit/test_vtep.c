@@ -194,6 +194,77 @@ static void hostile(void **state)
 	assert_true(rig_dropped(UPLINK, XV_DROP_TUNNEL_STRAY) > 0);
 }
 
+/* What became of packets from the uplink: delivered, in how many bytes, and every drop. */
+struct outcome {
+	uint64_t packets, bytes, punts, drops[XV_DROP_MAX];
+};
+
+/* first (may be NULL) and then second, both in one burst. */
+static struct outcome outcome_of(const uint8_t *first, const uint8_t *second, uint32_t len)
+{
+	struct xv_ledger before = rig_ledger(UPLINK), after;
+	struct outcome o = {0};
+	uint8_t bytes[2048];
+	uint32_t n;
+	unsigned int i;
+
+	if (first != NULL)
+		rig_put(UPLINK, first, len);
+	rig_put(UPLINK, second, len);
+	rig_run();
+	while ((n = rig_take(VM1, bytes)) > 0) {
+		o.packets++;
+		o.bytes += n;
+		for (i = 0; i < n; i++)
+			o.bytes += (uint64_t)bytes[i] << 16;
+	}
+	(void)(rig_taken(VM2) + rig_taken(UPLINK));
+	after = rig_ledger(UPLINK);
+	o.punts = after.punts - before.punts;
+	for (i = 0; i < XV_DROP_MAX; i++)
+		o.drops[i] = after.drops[i] - before.drops[i];
+	return o;
+}
+
+/* A packet behind another one in the same burst, which differs in a bit of its outer headers: what becomes of it is what would
+ * become of it alone. With the header checksum as it was, and with the right one. */
+static void every_bit_counts_behind_another_packet(void **state)
+{
+	uint8_t good[256], bad[256];
+	struct outcome alone, both, of_good;
+	uint32_t len, bit, i;
+	uint16_t sum;
+
+	(void)state;
+	rig_resolve();
+	rig_receive(2, VNI, broadcast, mac_b);
+	rig_run();
+	len = rig_outer(good, rig_udp_frame(good + 50, broadcast, mac_b, 0, 7), 2, VNI, 0);
+	(void)outcome_of(NULL, good, len);
+	of_good = outcome_of(NULL, good, len);
+	assert_int_equal(of_good.packets, 1);
+	for (bit = 0; bit < 50 * 8 * 2; bit++) {
+		memcpy(bad, good, len);
+		bad[bit / 16] ^= (uint8_t)(1 << bit / 2 % 8);
+		if (bit % 2 != 0) {
+			bad[24] = bad[25] = 0;
+			sum = (uint16_t)~xv_csum_sum(bad + 14, 20);
+			memcpy(bad + 24, &sum, 2);
+		}
+		alone = outcome_of(NULL, bad, len);
+		both = outcome_of(good, bad, len);
+		both.packets -= of_good.packets;
+		both.bytes -= of_good.bytes;
+		if (memcmp(&alone, &both, sizeof(alone)) == 0)
+			continue;
+		for (i = 0; i < XV_DROP_MAX; i++)
+			if (alone.drops[i] != both.drops[i])
+				print_error("%s: alone %lu, behind another %lu\n", xv_drop_info[i].name, alone.drops[i],
+					    both.drops[i]);
+		fail_msg("bit %u of byte %u%s", bit / 2 % 8, bit / 16, bit % 2 != 0 ? ", with a right checksum" : "");
+	}
+}
+
 static void ecn(void **state)
 {
 	uint8_t bytes[2048], f[64];
@@ -353,6 +424,7 @@ int main(void)
 		T(split_horizon),
 		T(strangers),
 		T(hostile),
+		T(every_bit_counts_behind_another_packet),
 		T(ecn),
 		T(is_followed),
 		T(policies),
