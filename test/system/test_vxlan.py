@@ -6,6 +6,7 @@
 """
 
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -262,6 +263,27 @@ def test_ping_and_copy(uplink, underlay):
         assert sum(tunnel['drops'].values()) == 0, tunnel['drops']
         macs = {m['port'] for m in lan.xviod.rpc('mac.list')}
         assert macs == {'vm', lan.tunnel_port()}
+
+
+def test_iperf3():
+    """Both ways, with segmentation offload: the load that people try first."""
+    with Lan() as lan:
+        lan.ping('vm', '10.0.0.2')
+        for way in ([], ['--reverse']):
+            server = subprocess.Popen(['ip', 'netns', 'exec', PREFIX + 'r2', 'iperf3', '-s', '-1', '-B', '10.0.0.2'],
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                for _ in range(50):
+                    if ':5201' in lan.on('r2', 'ss', '-Hltn').stdout:
+                        break
+                    time.sleep(0.1)
+                done = lan.on('vm', 'iperf3', '-c', '10.0.0.2', '-t', '2', '-J', *way, check=False)
+                report = json.loads(done.stdout)
+                assert 'error' not in report, report['error']
+                assert report['end']['sum_received']['bytes'] > 10_000_000, report['end']['sum_received']
+            finally:
+                server.kill()
+                server.wait()
 
 
 def test_two_remotes_flood_without_loops():
