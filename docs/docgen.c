@@ -203,7 +203,9 @@ static bool print_part(FILE *f, const char *spec)
 {
 	char name[32] = "", what[32] = "";
 
-	(void)sscanf(spec, "%31s %31[a-z]", name, what);
+	(void)sscanf(spec, "%31s %31[a-z ]", name, what);
+	for (size_t n = strlen(what); n > 0 && what[n - 1] == ' '; n--) /* before "-->" */
+		what[n - 1] = '\0';
 	for (unsigned int i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		if (strcmp(parts[i].name, name) == 0) {
 			parts[i].print(f, what);

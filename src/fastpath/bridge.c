@@ -154,11 +154,11 @@ static bool let_in_tracked(const struct xv_binding *b, struct rte_mbuf *m, struc
 		return false;
 	if (tracked->committed || (tracked->key->ct_state & XV_CS_NEW) == 0)
 		return true;
-	tracked->committed = true;
 	action.zone = b->zone;
 	key = *tracked->key;
-	return xv_conntrack_packet(xv_flow_conntrack, &action, m, &key, tracked->layout, tracked->now_ms,
-				   &tracked->hit) == 0;
+	tracked->committed = xv_conntrack_packet(xv_flow_conntrack, &action, m, &key, tracked->layout, tracked->now_ms,
+						 &tracked->hit) == 0;
+	return tracked->committed; /* what cannot be stored goes to nobody */
 }
 
 /* Send f to one port; m is f->m or a copy of it and is taken. */

@@ -36,10 +36,11 @@ static bool goes_as_opened(const struct xv_flow_key *key, struct xv_flow_key *ma
 {
 	if ((key->ct_state & XV_CS_RELATED) == 0)
 		return (key->ct_state & XV_CS_REPLY) == 0;
-	/* The state is that of the related packet, the tuple that of the connection which it is related to. */
-	MASK_ALL(mask, ip_src);
-	MASK_ALL(mask, ct_src);
-	return same_addr(&key->ip_src, &key->ct_src);
+	/* The state is that of the related packet, the tuple that of the connection which it is related to. ICMP errors go to
+	 * one of its ends, but may come from any router (RFC 1812 section 4.3.2). */
+	MASK_ALL(mask, ip_dst);
+	MASK_ALL(mask, ct_dst);
+	return same_addr(&key->ip_dst, &key->ct_dst);
 }
 
 /* The packet that opened the connection, as rules see packets. */

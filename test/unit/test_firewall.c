@@ -98,6 +98,15 @@ static void related_packets_follow_their_connection(void **state)
 	assert_int_equal(ask(&f, XV_FIREWALL_TO_VM, &key), XV_POLICY_ALLOW);
 	key.ct_tp_dst = RTE_BE16(81);
 	assert_int_equal(ask(&f, XV_FIREWALL_TO_VM, &key), XV_POLICY_DENY);
+	/* A router (10.0.0.1) about what the VM answered to 10.0.0.9, which opened a connection to its port 22. */
+	key.ip_src = IP4(10, 0, 0, 1);
+	key.ct_src = IP4(10, 0, 0, 9);
+	key.ct_dst = IP4(10, 0, 0, 5);
+	key.ct_tp_dst = RTE_BE16(22);
+	key.ct_state = XV_CS_RELATED | XV_CS_TRACKED;
+	assert_int_equal(ask(&f, XV_FIREWALL_TO_VM, &key), XV_POLICY_ALLOW);
+	key.ct_tp_dst = RTE_BE16(80);
+	assert_int_equal(ask(&f, XV_FIREWALL_TO_VM, &key), XV_POLICY_DENY);
 	/* The data connection that an FTP server (10.0.0.9) opens to the VM, whose control connection may be. */
 	key = tcp(80, XV_CS_NEW);
 	key.ip_src = IP4(10, 0, 0, 9);
