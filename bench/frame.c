@@ -33,11 +33,18 @@ static void frame_header(struct frame_hdr *h, const struct port *src, const stru
 	h->ip.fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG);
 	h->ip.time_to_live = 64;
 	h->ip.next_proto_id = IPPROTO_UDP;
-	h->ip.src_addr = rte_cpu_to_be_32(FLOW_ADDR(src->index) + flow / FLOWS_PER_ADDR);
-	h->ip.dst_addr = rte_cpu_to_be_32(FLOW_ADDR(dst->index));
+	if (src->answers) {
+		h->ip.src_addr = rte_cpu_to_be_32(FLOW_ADDR(src->index));
+		h->ip.dst_addr = rte_cpu_to_be_32(FLOW_ADDR(dst->index) + flow / FLOWS_PER_ADDR);
+		h->udp.src_port = RTE_BE16(9);
+		h->udp.dst_port = rte_cpu_to_be_16(FLOW_UDP_PORT + flow % FLOWS_PER_ADDR);
+	} else {
+		h->ip.src_addr = rte_cpu_to_be_32(FLOW_ADDR(src->index) + flow / FLOWS_PER_ADDR);
+		h->ip.dst_addr = rte_cpu_to_be_32(FLOW_ADDR(dst->index));
+		h->udp.src_port = rte_cpu_to_be_16(FLOW_UDP_PORT + flow % FLOWS_PER_ADDR);
+		h->udp.dst_port = RTE_BE16(9);
+	}
 	h->ip.hdr_checksum = rte_ipv4_cksum(&h->ip);
-	h->udp.src_port = rte_cpu_to_be_16(FLOW_UDP_PORT + flow % FLOWS_PER_ADDR);
-	h->udp.dst_port = RTE_BE16(9);
 	h->udp.dgram_len = rte_cpu_to_be_16(len - sizeof(h->eth) - sizeof(h->ip));
 	h->tag = *tag;
 }
@@ -48,12 +55,16 @@ static uint32_t frame_flow(const struct port *src, const struct frame_tag *tag)
 }
 
 /* The flow that the addresses say; one of the port's, whatever they say. */
-static uint32_t frame_flow_read(const struct rte_mbuf *m, const struct port *src)
+static uint32_t frame_flow_read(const struct rte_mbuf *m, const struct port *src,
+				const struct port *dst)
 {
 	struct frame_hdr copy;
 	const struct frame_hdr *h = rte_pktmbuf_read(m, 0, sizeof(copy), &copy);
-	uint32_t f = (rte_be_to_cpu_32(h->ip.src_addr) - FLOW_ADDR(src->index)) * FLOWS_PER_ADDR +
-		     (uint16_t)(rte_be_to_cpu_16(h->udp.src_port) - FLOW_UDP_PORT);
+	const struct port *client = src->answers ? dst : src;
+	rte_be32_t addr = src->answers ? h->ip.dst_addr : h->ip.src_addr;
+	rte_be16_t port = src->answers ? h->udp.dst_port : h->udp.src_port;
+	uint32_t f = (rte_be_to_cpu_32(addr) - FLOW_ADDR(client->index)) * FLOWS_PER_ADDR +
+		     (uint16_t)(rte_be_to_cpu_16(port) - FLOW_UDP_PORT);
 
 	return f % (src->flows * src->queues);
 }
@@ -66,9 +77,16 @@ void flow_writer_init(struct flow_writer *w, const struct port *src, const struc
 
 	frame_header(&h, src, dst, &tag, 0, 0);
 	h.ip.total_length = h.ip.hdr_checksum = 0;
-	h.ip.src_addr = 0;
+	if (src->answers)
+		h.ip.dst_addr = 0;
+	else
+		h.ip.src_addr = 0;
+	w->addr_at = src->answers ? offsetof(struct frame_hdr, ip.dst_addr) :
+				    offsetof(struct frame_hdr, ip.src_addr);
+	w->port_at = src->answers ? offsetof(struct frame_hdr, udp.dst_port) :
+				    offsetof(struct frame_hdr, udp.src_port);
 	memcpy(words, &h.ip, sizeof(words));
-	w->addr = FLOW_ADDR(src->index);
+	w->addr = FLOW_ADDR(src->answers ? dst->index : src->index);
 	w->sum = 0;
 	for (size_t i = 0; i < RTE_DIM(words); i++)
 		w->sum += rte_be_to_cpu_16(words[i]);
@@ -139,7 +157,7 @@ bool frame_verify(const struct rte_mbuf *m, const struct port *src, const struct
 
 	if (len < FRAME_MIN || len > FRAME_MAX)
 		return false;
-	flow = any_flow ? frame_flow_read(m, src) : frame_flow(src, tag);
+	flow = any_flow ? frame_flow_read(m, src, dst) : frame_flow(src, tag);
 	frame_header(&h, src, dst, tag, flow, len);
 	for (; m != NULL; m = m->next) {
 		const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);

@@ -176,7 +176,8 @@ static void usage(void)
 	       "Ports 0 and 1 exchange frames, 2 and 3, ... A port with vxlan is another host, "
 	       "192.0.2.2, and\n"
 	       "sends and gets them in tunnel packets to and from the system's 192.0.2.1.\n"
-	       "  --mode speed|check|ping   fastest, or every byte checked, or single frames\n"
+	       "  --mode speed|check|ping|connect  fastest, or every byte checked, or single frames,\n"
+	       "                            or a new connection with each frame that is answered\n"
 	       "  --cpus LIST               CPU(s) to run on (1)\n"
 	       "  --hugepages               use 2 MB pages\n"
 	       "  --burst N                 frames per call of the driver (32)\n"
@@ -196,6 +197,8 @@ static void usage(void)
 	       "  --interval MS             ping: pause before a frame (20)\n"
 	       "  --settle S                ping: pause before the first (0)\n"
 	       "  --from N                  speed: only port N sends (all)\n"
+	       "  --replies                 speed: ports 1, 3, ... answer the flows of 0, 2, ...; with\n"
+	       "                            --from, just once\n"
 	       "  --rate N                  speed: frames per second and queue that sends\n");
 	exit(0);
 }
@@ -209,7 +212,8 @@ static void options_parse(struct load *l, int argc, char **argv)
 		{"seconds", 1, NULL, 'd'},   {"warmup", 1, NULL, 'w'}, {"window", 1, NULL, 'W'},
 		{"timeout", 1, NULL, 't'},   {"lossy", 0, NULL, 'l'},  {"gap", 1, NULL, 'G'},
 		{"interval", 1, NULL, 'i'},  {"settle", 1, NULL, 'S'}, {"flows", 1, NULL, 'f'},
-		{"from", 1, NULL, 'F'},      {"rate", 1, NULL, 'r'},   {"help", 0, NULL, 'h'},
+		{"from", 1, NULL, 'F'},      {"rate", 1, NULL, 'r'},   {"replies", 0, NULL, 'R'},
+		{"help", 0, NULL, 'h'},
 		{NULL, 0, NULL, 0}};
 	uint16_t unused;
 	int c;
@@ -226,8 +230,10 @@ static void options_parse(struct load *l, int argc, char **argv)
 				l->mode = MODE_CHECK;
 			else if (strcmp(optarg, "ping") == 0)
 				l->mode = MODE_PING;
+			else if (strcmp(optarg, "connect") == 0)
+				l->mode = MODE_CONNECT;
 			else
-				die("--mode: speed, check or ping");
+				die("--mode: speed, check, ping or connect");
 			break;
 		case 'c':
 			l->cpus = optarg;
@@ -286,6 +292,9 @@ static void options_parse(struct load *l, int argc, char **argv)
 		case 'F':
 			l->from = strtol(optarg, NULL, 10);
 			break;
+		case 'R':
+			l->replies = true;
+			break;
 		case 'h':
 			usage();
 			break;
@@ -301,7 +310,10 @@ static void options_parse(struct load *l, int argc, char **argv)
 		die("--rate: positive, in mode speed, when all ports send");
 	if (l->from >= (int)l->nports || (l->from >= 0 && l->mode != MODE_SPEED))
 		die("--from: a port, in mode speed");
+	if (l->replies && (l->flows == 0 || l->mode != MODE_SPEED))
+		die("--replies: in mode speed, with --flows");
 	for (unsigned int i = 0; i < l->nports; i++) {
+		l->ports[i].answers = l->replies && i % 2 != 0;
 		l->ports[i].listens = l->from >= 0 && l->from != (int)i;
 		if (l->ports[i].vxlan &&
 		    (l->mode != MODE_SPEED || l->flows == 0 || l->ports[i].queues > 1))
@@ -309,13 +321,13 @@ static void options_parse(struct load *l, int argc, char **argv)
 	}
 }
 
-/* The same number for each queue, and at least one. */
+/* The same number for each queue, and at least one. One that is answered is counted once. */
 static void flows_spread(struct load *l)
 {
 	uint32_t queues = 0;
 
 	for (unsigned int i = 0; i < l->nports; i++)
-		queues += l->ports[i].listens ? 0 : l->ports[i].queues;
+		queues += (l->replies ? i % 2 != 0 : l->ports[i].listens) ? 0 : l->ports[i].queues;
 	for (unsigned int i = 0; i < l->nports; i++)
 		l->ports[i].flows = RTE_MAX(l->flows / queues, 1U);
 }
@@ -452,6 +464,9 @@ static bool run(const struct load *all, unsigned int from, unsigned int to, char
 	case MODE_PING:
 		ping_run(&l, t0);
 		break;
+	case MODE_CONNECT:
+		connect_run(&l, t0);
+		break;
 	}
 	turn_leave();
 	for (unsigned int i = 0; i < l.nports; i++) {
@@ -480,7 +495,7 @@ static void result_add(struct result *sum, const struct result *r)
 
 static void result_print(const struct load *l)
 {
-	static const char *const modes[] = {"speed", "check", "ping"};
+	static const char *const modes[] = {"speed", "check", "ping", "connect"};
 	struct result *r = &shared->res[0];
 	uint64_t flows = 0;
 

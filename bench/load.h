@@ -41,6 +41,7 @@ struct port {
 	bool vectorized;
 	bool vxlan;   /* its frames come and go in tunnel packets (vxlan.c) */
 	bool listens; /* sends a first frame so that others learn its address, then only receives */
+	bool answers; /* --replies: its flows are those of the port that it talks to, the way back */
 	uint16_t queues;
 	uint16_t queue_size;
 	uint32_t flows; /* per queue that sends, at least 1 */
@@ -53,7 +54,7 @@ struct port {
 	struct vxlan_outer outer;
 };
 
-enum mode { MODE_SPEED, MODE_CHECK, MODE_PING };
+enum mode { MODE_SPEED, MODE_CHECK, MODE_PING, MODE_CONNECT };
 
 /* An interval without a received frame, CLOCK_MONOTONIC: what a reconnect costs. */
 struct gap {
@@ -103,6 +104,7 @@ struct load {
 	double settle_s;
 	double rate; /* speed: frames a second of each queue that sends; 0: as many as it takes */
 	int from;    /* speed: only this port sends; negative: all */
+	bool replies; /* speed: of two ports, one answers the flows of the other */
 
 	struct port ports[MAX_PORTS];
 	unsigned int nports;
@@ -157,7 +159,7 @@ struct __rte_packed __rte_aligned(2) frame_hdr
  *	from 10.p.0.1 + f / 256, UDP port 1024 + f % 256, to 10.d.0.1, UDP port 9
  *
  * Flow k of queue q is f = k * queues + q. Whatever the flow, the Ethernet addresses and the
- * destination are those of the port.
+ * destination are those of the port. A port that answers sends flow f of d the other way round.
  */
 #define FLOW_ADDR(p)   RTE_IPV4(10, p, 0, 1)
 #define FLOW_UDP_PORT  1024
@@ -172,6 +174,7 @@ static inline uint32_t flow_number(const struct port *src, uint16_t queue, uint3
 /* What frame_flow_set() needs to know of a port. */
 struct flow_writer {
 	uint32_t addr; /* of flow 0 */
+	uint16_t addr_at, port_at; /* where flows differ: offsets */
 	uint32_t sum;  /* IP header checksum: what neither flow nor length change */
 };
 
@@ -188,8 +191,9 @@ static inline void frame_flow_set(struct rte_mbuf *m, const struct flow_writer *
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum += sum >> 16;
 	h->ip.hdr_checksum = rte_cpu_to_be_16(~sum);
-	h->ip.src_addr = rte_cpu_to_be_32(addr);
-	h->udp.src_port = rte_cpu_to_be_16(FLOW_UDP_PORT + f % FLOWS_PER_ADDR);
+	*(unaligned_uint32_t *)((uint8_t *)h + w->addr_at) = rte_cpu_to_be_32(addr);
+	*(unaligned_uint16_t *)((uint8_t *)h + w->port_at) =
+		rte_cpu_to_be_16(FLOW_UDP_PORT + f % FLOWS_PER_ADDR);
 }
 
 void frame_init(void);
@@ -236,3 +240,4 @@ static inline void vxlan_push(const struct port *p, struct rte_mbuf *m, uint32_t
 void speed_run(struct load *l);
 void check_run(struct load *l, uint64_t t0);
 void ping_run(struct load *l, uint64_t t0);
+void connect_run(struct load *l, uint64_t t0);

@@ -40,6 +40,10 @@ def table(rows, machine):
                        f"{number(r['burst'], '6.1f')} {r['loss']:6d} "
                        f"{number(r['ratio_to_xvio'], '7.2f')} {r['flows']:8d} {r['rules']:5d}  "
                        f"{r['load_cycles_per_packet']:.0f} cycles/frame")
+            if "cycles_per_connection" in r:
+                out.append(f"{'':12} {r['connections_per_s'] / 1e6:.3f} million connections a second, of a "
+                           f"question and an answer: {r['cycles_per_connection']['median']:.0f} "
+                           "cycles each")
             if "churn" in r:
                 out.append(f"{'':12} of {r['offered_mpps']:.2f} Mpps offered, while {r['churn']:.0f} "
                            "flows a second were added and as many deleted; without that "

@@ -23,6 +23,7 @@ from systems import LOAD_CPU, SYSTEMS, VNI, Failed, die_with_parent, installed, 
 
 NR_HUGEPAGES = "/proc/sys/vm/nr_hugepages"
 CHURN_LOAD = 0.8  # of saturation
+CONNECT_SECONDS = 1  # no system forgets a connection within a round; tables are to hold all of them
 WAITED_MOST = 0.05  # of the time; rounds in which something else had a CPU are taken again ...
 RETRIES = 3  # ... so often
 HUGEPAGES_MB = 2560  # OVS 1 GB, the load with 64 ports 0.7 GB, and room
@@ -39,6 +40,8 @@ class Case:
     rules: int = 0  # of the policy that both ports' traffic passes; the last one allows it
     sender: int = None  # only this port sends
     churn: int = 0  # flows that the control plane adds and deletes a second meanwhile
+    stateful: bool = False  # rules are of connections; what one port sends, the other has answered
+    connect: bool = False  # each frame opens a connection, and is answered
 
 
 # The leanest driver that each ring has, so that the load outruns what it measures.
@@ -53,6 +56,11 @@ def all_cases(quick):
             Case("flow-1m", topology="l2", flows=1000000, rules=1000),
             Case("vxlan", topology="vxlan", flows=10000, rules=1000, sender=0),
             Case("vxlan-rx", topology="vxlan", flows=10000, rules=1000, sender=1),
+            Case("ct", topology="l2", flows=10000, rules=1000, stateful=True),
+            Case("ct-1m", topology="l2", flows=1000000, rules=1000, stateful=True),
+            Case("ct-vxlan", topology="vxlan", flows=10000, rules=1000, sender=0, stateful=True),
+            Case("ct-vxlan-rx", topology="vxlan", flows=10000, rules=1000, sender=1, stateful=True),
+            Case("cps", topology="l2", rules=1000, stateful=True, connect=True),
             Case("churn", topology="l2", flows=10000, rules=1000, churn=100000),
             Case("idle", ports=32)] + [Case("density", ports=n) for n in density]
 
@@ -108,6 +116,8 @@ class Bench:
             command += ["--from", str(case.sender)]
         if case.flows:
             command += ["--flows", str(case.flows)]
+        if case.stateful and not case.connect:
+            command.append("--replies")
         p = subprocess.Popen(command + list(argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, preexec_fn=die_with_parent)
         said = []
@@ -132,13 +142,14 @@ class Bench:
         return result
 
     def measure_speed(self, system, case, *argv):
-        load = self.load_start(system, case, "--mode", "speed",
-                               "--seconds", str(self.seconds + 0.2), *argv)
+        seconds = min(self.seconds, CONNECT_SECONDS) if case.connect else self.seconds
+        load = self.load_start(system, case, "--mode", "connect" if case.connect else "speed",
+                               "--seconds", str(seconds + 0.2), *argv)
         try:
             pids = [p.pid for p in system.processes]
             before = seconds_waited([load.pid]), seconds_waited(pids)
             system.mark()
-            time.sleep(self.seconds)
+            time.sleep(seconds)
             figures = system.read()
             after = seconds_waited([load.pid]), seconds_waited(pids)
         finally:
@@ -149,7 +160,7 @@ class Bench:
                 "busy": figures["busy"], "burst": figures["burst"], "mpps": result["mpps"],
                 "loss": result["lost"], "reordered": result["reordered"],
                 "corrupt": result["corrupt"],
-                "waited": max(b - a for a, b in zip(before, after)) / self.seconds,
+                "waited": max(b - a for a, b in zip(before, after)) / seconds,
                 "load_cycles_per_packet": result["cycles_per_frame"]}
 
     def measure_idle(self, system, case):
@@ -263,6 +274,9 @@ class Bench:
         for key in ("offered_mpps", "quiet_cycles", "churn"):
             if key in samples[0]:
                 row[key] = median(samples, key)
+        if case.connect:
+            row["cycles_per_connection"] = {k: 2 * v for k, v in row["cycles_per_packet"].items()}
+            row["connections_per_s"] = row["mpps"] * 1e6
         row["ratio_to_xvio"] = (statistics.median(cycles) / median(base, "cycles_per_packet")
                                 if base else None)
         return row

@@ -36,6 +36,7 @@ struct dir {
 	const struct port *src, *dst;
 	uint16_t queue;
 	uint16_t held_count;
+	bool listens; /* as its port, once connections are established */
 	uint32_t next_sample;
 	uint64_t sent, received; /* since the window was made */
 	uint64_t shift;          /* known lost: the numbering runs ahead by so many */
@@ -119,7 +120,7 @@ static void dir_fill(struct speed *s, struct dir *d)
 {
 	const struct load *l = s->l;
 	struct rte_mbuf *m[MAX_BURST];
-	uint32_t window = d->src->listens ? 1 : s->window;
+	uint32_t window = d->listens ? 1 : s->window;
 
 	d->sent = d->received = d->shift = 0;
 	d->next_sample = SAMPLE;
@@ -149,10 +150,10 @@ static void dirs_fill(struct speed *s)
 {
 	/* Who does not send shall be known before others send to it. */
 	for (unsigned int i = 0; i < s->ndirs; i++)
-		if (s->dirs[i].src->listens)
+		if (s->dirs[i].listens)
 			dir_fill(s, &s->dirs[i]);
 	for (unsigned int i = 0; i < s->ndirs; i++)
-		if (!s->dirs[i].src->listens)
+		if (!s->dirs[i].listens)
 			dir_fill(s, &s->dirs[i]);
 }
 
@@ -252,7 +253,7 @@ static void run_for(struct speed *s, double seconds)
 		for (unsigned int i = 0; i < s->ndirs; i++) {
 			if (unlikely(s->pace != 0))
 				moved += dir_paced_turn(s, &s->dirs[i], burst, now);
-			else if (likely(!s->dirs[i].src->listens))
+			else if (likely(!s->dirs[i].listens))
 				moved += dir_turn(s, &s->dirs[i], burst);
 			else if (pass % LISTEN == 0)
 				dir_listen(s, &s->dirs[i]);
@@ -284,9 +285,8 @@ static uint64_t flows_unseen(const struct speed *s)
 	for (unsigned int i = 0; i < s->ndirs; i++) {
 		uint64_t all = s->window + s->dirs[i].order.count;
 
-		if (s->dirs[i].src->listens)
+		if (s->dirs[i].listens)
 			continue;
-
 		unseen += all - RTE_MIN(all, s->dirs[i].sent);
 	}
 	return unseen;
@@ -307,8 +307,10 @@ static void warm_up(struct speed *s)
 		unseen = flows_unseen(s);
 	} while (unseen < before);
 	dirs_drain(s);
-	for (unsigned int i = 0; i < s->ndirs; i++)
+	for (unsigned int i = 0; i < s->ndirs; i++) {
 		flow_order_shuffle(&s->dirs[i].order);
+		s->dirs[i].listens = s->dirs[i].src->listens;
+	}
 	dirs_fill(s);
 	run_for(s, s->l->warmup_s / 2);
 }
@@ -334,6 +336,8 @@ void speed_run(struct load *l)
 			s.dirs[n].src = &l->ports[i];
 			s.dirs[n].dst = &l->ports[i ^ 1];
 			s.dirs[n].queue = q;
+			/* until then, answers establish connections */
+			s.dirs[n].listens = l->ports[i].listens && !l->replies;
 			dir_flows_init(&s.dirs[n], l->flows > 0);
 		}
 	}

@@ -137,7 +137,7 @@ class Testpmd(System):
     name = "testpmd"
 
     def unsupported(self, case):
-        if case.rules or case.churn:
+        if case.rules or case.churn or case.stateful:
             return "testpmd has no flows"
         if case.topology != "wire":
             return "testpmd does not learn addresses"
@@ -277,6 +277,15 @@ class OvsDpdk(System):
         if case.topology == "wire":
             return [f"in_port={i + 1},actions=output:{(i ^ 1) + 1}" for i in range(case.ports)]
         # the first that matches decides, as in a policy: falling priorities
+        if case.stateful:
+            return ["table=0,priority=1,arp,actions=NORMAL",
+                    "table=0,priority=1,ip,actions=ct(table=1)",
+                    "table=1,priority=2001,ct_state=+trk+inv,actions=drop",
+                    "table=1,priority=2000,ct_state=+trk+est,actions=NORMAL"] + \
+                   [f"table=1,priority={case.rules - i},ct_state=+trk+new,udp,"
+                    f"nw_dst={address},tp_dst={port},actions=drop"
+                    for i, (address, port) in enumerate(deny_rules(case))] + \
+                   ["table=1,priority=1,ct_state=+trk+new,udp,actions=ct(commit),NORMAL"]
         return [f"priority={case.rules - i},udp,nw_dst={address},tp_dst={port},actions=drop"
                 for i, (address, port) in enumerate(deny_rules(case))] + \
                ["priority=1,udp,actions=NORMAL"]
@@ -319,7 +328,14 @@ class Xvio(System):
         if case.topology == "vxlan":
             lines += ["    vtep: v0", f"    vni: {VNI}", f"    remotes: [{REMOTE}]", "vteps:",
                       "  - name: v0", "    port: vm1", f"    address: {VTEP}/24"]
-        if case.rules:
+        if case.stateful:
+            lines += ["groups:", "  - name: rules", "    rules:"]
+            for direction in ("egress", "ingress"):
+                lines += [f"      - {{direction: {direction}, action: deny, protocol: udp, "
+                          f"remote: {address}/32, port: {port}}}"
+                          for address, port in deny_rules(case)]
+                lines += [f"      - {{direction: {direction}, protocol: udp}}"]
+        elif case.rules:
             lines += ["policies:", "  - name: rules", "    default: deny", "    rules:"]
             lines += ["      - {action: deny, protocol: udp, "
                       f"destination: {address}/32, destination_port: {port}}}"
@@ -333,6 +349,9 @@ class Xvio(System):
                 break
             if case.topology != "wire":
                 lines += ["    network: n0"]
+            if case.stateful:
+                lines += ["    groups: [rules]", "    anti_spoofing: false"]
+                continue
             if case.rules:
                 lines += ["    egress_policy: rules"]
             if case.topology == "vxlan":  # what comes from the other host passes the rules here
