@@ -421,6 +421,11 @@ class Guest:
                                   (count, size, wait_s, address), wait_s + 5)
         return status == 0 and ' 0% packet loss' in output
 
+    def misses(self, address, size=56):
+        """True if no request was answered, a second and more after each; answers take milliseconds."""
+        # busybox looks at -w when it sends, at -W after the last.
+        return '100% packet loss' in self.run('ping -c 3 -i 0.2 -s %d -W 1 %s' % (size, address))[1]
+
     def reaches(self, address, timeout=20.0):
         """Wait until an address answers."""
         status, output = self.run('until ping -c 1 -W 1 %s; do :; done >/dev/null' % address,
@@ -457,14 +462,16 @@ class Ping:
 class Copy:
     """A copy of random data over TCP from one guest to another, with a checksum at both ends.
 
-    mb: the size of the data. endless: send it again and again until finish(), so that it is certain
+    mb: the size of the data, MB unless told. endless: send it again and again until finish(), so that it is certain
     that the copy runs at full speed while something else is done.
     """
 
+    MB = 50
     ports = itertools.count(5000)
     EMPTY = 'd41d8cd98f00b204e9800998ecf8427e'
 
-    def __init__(self, sender, receiver, address, mb=50, endless=False):
+    def __init__(self, sender, receiver, address, mb=None, endless=False):
+        mb = mb or Copy.MB
         self.sender, self.receiver, self.mb = sender, receiver, mb
         port = next(Copy.ports)
         self.stopper = '/tmp/stop.%d' % port

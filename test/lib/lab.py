@@ -15,9 +15,12 @@ def unbalanced(port):
         sum(port['drops'].values()) - port['held']
 
 
+FULL = os.environ.get('FULL', '') not in ('', '0')
+
+
 def spread(always, full):
-    """Parameters of tests with real guests, which take half a minute each: `full` with FULL=1 only."""
-    return always + (full if os.environ.get('FULL', '') not in ('', '0') else [])
+    """Parameters of tests with real guests, which take ten seconds and more each: `full` with FULL=1 only."""
+    return always + (full if FULL else [])
 
 
 class Lab:

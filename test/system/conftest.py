@@ -8,8 +8,11 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'lib'))
 
-from guest import build_image  # noqa: E402
-from lab import Lab  # noqa: E402
+from guest import Copy, build_image  # noqa: E402
+from lab import FULL, Lab  # noqa: E402
+
+# An emulated guest makes and checks 4 MB of data a second: most of a test is that.
+Copy.MB = 50 if FULL else 12
 
 
 @pytest.fixture(scope='session', autouse=True)

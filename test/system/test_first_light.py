@@ -131,12 +131,10 @@ def test_vlan(lab):
 
     a.reaches('10.0.0.3')                  # native
     b.reaches('10.0.20.3')                 # tagged there, untagged here
-    assert not a.ping('10.0.0.2', wait_s=3)
-    assert not b.ping('10.0.0.3', wait_s=3)
-    assert not a.ping('10.0.40.3', wait_s=3)
-    assert not t.ping('10.0.40.1', wait_s=3)
+    assert a.misses('10.0.0.2') and b.misses('10.0.0.3')
+    assert a.misses('10.0.40.3') and t.misses('10.0.40.1')
     assert lab.show('t')['drops'].get('vlan', 0) > 0       # 40 is not in the trunk
-    Copy(b, t, '10.0.20.3', mb=20).finish()
+    Copy(b, t, '10.0.20.3').finish()
 
     # Live: b moves to VLAN 10.
     lab.daemon.rpc('port.set', name='b', vlan=10)
@@ -188,8 +186,7 @@ def test_mtu_limit(lab):
     a, b = lab.guest('a'), lab.guest('b')
     boot(a, b, mtu=4000)
     assert a.ping('10.0.0.2', size=1472)
-    assert not a.ping('10.0.0.2', size=3000, wait_s=3)
-    assert not b.ping('10.0.0.1', size=3000, wait_s=3)
+    assert a.misses('10.0.0.2', size=3000) and b.misses('10.0.0.1', size=3000)
     assert lab.show('a')['drops']['mtu'] > 0       # of the port that it came from
 
 
