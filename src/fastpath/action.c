@@ -275,10 +275,11 @@ static const char *set_refused(const struct xv_action_set *set, const struct kno
 static const char *ct_refused(const struct xv_action *a, const struct known *k)
 {
 	const struct xv_action_ct *ct = (const struct xv_action_ct *)(const void *)a->data;
-	bool commit = (ct->flags & XV_CT_COMMIT) != 0;
+	bool commit;
 
 	if (a->bytes != sizeof(*a) + sizeof(*ct) || (ct->flags & ~XV_CT_FLAGS) != 0 || ct->helper > XV_CT_HELPER_TFTP)
 		return "ct is malformed";
+	commit = (ct->flags & XV_CT_COMMIT) != 0;
 	if ((ct->flags & XV_CT_CLEAR) != 0)
 		return ct->flags == XV_CT_CLEAR ? NULL : "ct clears and tracks at once";
 	if (!is_ip(k))

@@ -897,6 +897,11 @@ static void pop_nsh(struct xv_actions_builder *b)
 	xv_actions_add(b, XV_ACT_POP_NSH, 0, NULL, 0);
 }
 
+static void half_a_ct(struct xv_actions_builder *b)
+{
+	xv_actions_add(b, XV_ACT_CT, 0, NULL, 0);
+}
+
 static void half_a_tunnel(struct xv_actions_builder *b)
 {
 	xv_actions_add(b, XV_ACT_TUNNEL_PUSH, 0, "half", 4);
@@ -988,6 +993,7 @@ static const struct {
 	{UDP, short_trunc, "trunc"},
 	{UDP, push_eth, "has an Ethernet header"},
 	{UDP, pop_nsh, "NSH"},
+	{UDP, half_a_ct, "ct is malformed"},
 	{UDP, half_a_tunnel, "tunnel_push is malformed"},
 	{UDP, in_a_clone, "port that cannot be"},
 	{UDP, unknown, "unknown"},
