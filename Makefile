@@ -8,7 +8,8 @@
 #   make                          just build
 #
 # Variants: CC=clang; SAN=1 (address and undefined behaviour sanitizers: unit, virtio, fuzz);
-# SAN=thread (those unit tests that have threads); FULL=1 (the whole virtio matrix); FUZZ_SECONDS=60.
+# SAN=thread (those unit tests that have threads); FULL=1 (all variants of every test, an hour and more);
+# FUZZ_SECONDS=60.
 
 CC ?= gcc
 ifeq ($(origin CC),default)
