@@ -85,10 +85,10 @@ class Lab:
     def show(self, port):
         return self.daemon.port(port)
 
-    def state(self, port, state, timeout=10.0):
+    def state(self, port, state, timeout=20.0):
         wait(lambda: self.show(port)['state'] == state, timeout, '%s %s' % (port, state))
 
-    def balance(self, timeout=5.0):
+    def balance(self, timeout=20.0):
         """Every port's ledger, once they all balance."""
         def balanced():
             ports = self.daemon.rpc('port.list')

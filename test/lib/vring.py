@@ -39,7 +39,7 @@ def fence():
         pass
 
 
-def wait(condition, timeout=5.0, what='condition'):
+def wait(condition, timeout=20.0, what='condition'):
     """Poll until condition() is true and return what it returned."""
     deadline = time.monotonic() + timeout
     while True:

@@ -84,7 +84,7 @@ class Host:
                 self.wait(lambda i=i: self.daemon.port('t%d' % n)['rx_packets'] > before + i - 50)
         self.wait(lambda: self.daemon.port('t%d' % n)['rx_packets'] >= before + len(frames))
 
-    def wait(self, condition, timeout=5):
+    def wait(self, condition, timeout=20):
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline
@@ -248,7 +248,7 @@ def test_many_flows_hold_nobody_up(host):
     # Some had to be asked for twice; then their first packet is a second one's.
     assert 0.5 * n < len(flows) <= n + 5 and len({f['match'] for f in flows}) == len(flows)
     print('%d flows in %.0f ms, others waited at most %.1f ms' % (len(flows), took * 1e3, max(worst) * 1e3))
-    assert max(worst) < 0.25  # of a machine that is not idle, and of Python
+    assert max(worst) < max(0.25, took / 4)  # of a machine that is not idle, and of Python
     # Long answers in a row, to a client that reads late and has nothing more to say.
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(host.daemon.api)
@@ -506,10 +506,10 @@ def test_trace_live_one_at_a_time(host):
                               'params': {'trace': other}}).encode() + b'\n')
     start = time.monotonic()
     last = begin(host, seconds=1)
-    assert time.monotonic() - start < 0.9
+    assert time.monotonic() - start < 1.8   # else it is 2 s
     while host.daemon.rpc('trace.live', trace=last)['ended'] != 'seconds':
         pass
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 10
 
 
 def test_trace_live_bounded(host):
