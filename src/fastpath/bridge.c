@@ -142,22 +142,26 @@ static bool let_in(const struct xv_binding *b, const struct rte_mbuf *m)
  * Whether the firewall of a port lets a tracked packet in that is flooded because nobody knows yet where its receiver is. The
  * first one that does commits the connection, as the flow to a known receiver would.
  */
-static bool let_in_tracked(const struct xv_binding *b, struct rte_mbuf *m, struct xv_tracked *tracked)
+static bool let_in_tracked(const struct xv_binding *b, struct rte_mbuf *m, struct xv_tracked *tracked,
+			   enum xv_drop *reason)
 {
 	static const struct xv_action_ct commit = {.flags = XV_CT_COMMIT};
 	const struct xv_policy *policy;
 	struct xv_flow_key mask, key;
 	struct xv_action_ct action = commit;
 	uint32_t rule;
+	int rc;
 
+	*reason = XV_DROP_FIREWALL;
 	if (xv_firewall_check(b->firewall, XV_FIREWALL_TO_VM, tracked->key, &mask, &policy, &rule) != XV_POLICY_ALLOW)
 		return false;
 	if (tracked->committed || (tracked->key->ct_state & XV_CS_NEW) == 0)
 		return true;
 	action.zone = b->zone;
 	key = *tracked->key;
-	tracked->committed = xv_conntrack_packet(xv_flow_conntrack, &action, m, &key, tracked->layout, tracked->now_ms,
-						 &tracked->hit) == 0;
+	rc = xv_conntrack_packet(xv_flow_conntrack, &action, m, &key, tracked->layout, tracked->now_ms, &tracked->hit);
+	tracked->committed = rc == 0;
+	*reason = xv_drop_untracked(rc);
 	return tracked->committed; /* what cannot be stored goes to nobody */
 }
 
@@ -215,6 +219,7 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 	struct xv_port *held = NULL;
 	const struct xv_binding *held_binding = NULL;
 	bool held_tag = false;
+	enum xv_drop reason;
 	unsigned int i;
 
 	if (unlikely(w->live != NULL))
@@ -232,9 +237,9 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 			continue;
 		if (b->tunnel != NULL && from_tunnel(in))
 			continue;
-		if (tracked != NULL && !let_in_tracked(b, f->m, tracked)) {
+		if (tracked != NULL && !let_in_tracked(b, f->m, tracked, &reason)) {
 			count(&c->copies, 1);
-			count(&c->drops[XV_DROP_FIREWALL], 1);
+			count(&c->drops[reason], 1);
 			continue;
 		}
 		if (held != NULL) {

@@ -128,7 +128,8 @@ static void show_conn(const struct way *w, const struct xv_conn *conn, uint32_t 
 static void count_packet(const struct way *w, struct xv_conn *conn)
 {
 	_Atomic uint64_t *packets = &conn->packets[w->dir], *bytes = &conn->bytes[w->dir];
-	uint32_t len = w->layout->payload_end - w->layout->l3;
+	/* Padding is among them: fused flows, which count whole frames, do not know of it. */
+	uint32_t len = rte_pktmbuf_pkt_len(w->m) - w->layout->l3;
 
 	atomic_store_explicit(packets, atomic_load_explicit(packets, memory_order_relaxed) + 1, memory_order_relaxed);
 	atomic_store_explicit(bytes, atomic_load_explicit(bytes, memory_order_relaxed) + len, memory_order_relaxed);
@@ -139,13 +140,22 @@ static uint64_t masked(uint64_t old, uint64_t value, uint64_t mask)
 	return (old & ~mask) | (value & mask);
 }
 
-/* Mark and labels of the action. Who remembers the generation is to look again if they change. */
+/* Flows would see something else of it: who remembers the generation is to look again. */
+static void changed(struct xv_conn *conn)
+{
+	const uint32_t version = ((1u << XV_CONN_VERSION_BITS) - 1) & ~XV_CONN_DEAD;
+	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed);
+
+	generation = (generation & ~version) | ((generation + 2) & version);
+	atomic_store_explicit(&conn->generation, generation, memory_order_release);
+}
+
+/* Mark and labels of the action. */
 static void set_mark(const struct xv_action_ct *action, struct xv_conn *conn)
 {
-	uint32_t mark = (uint32_t)masked(conn->mark, action->mark, action->mark_mask), generation;
+	uint32_t mark = (uint32_t)masked(conn->mark, action->mark, action->mark_mask);
 	uint64_t label0 = masked(conn->label[0], action->label[0], action->label_mask[0]);
 	uint64_t label1 = masked(conn->label[1], action->label[1], action->label_mask[1]);
-	const uint32_t version = ((1u << XV_CONN_VERSION_BITS) - 1) & ~XV_CONN_DEAD;
 
 	if (mark == conn->mark && label0 == conn->label[0] && label1 == conn->label[1])
 		return;
@@ -153,9 +163,7 @@ static void set_mark(const struct xv_action_ct *action, struct xv_conn *conn)
 	__atomic_store_n(&conn->mark, mark, __ATOMIC_RELAXED);
 	__atomic_store_n(&conn->label[0], label0, __ATOMIC_RELAXED);
 	__atomic_store_n(&conn->label[1], label1, __ATOMIC_RELAXED);
-	generation = atomic_load_explicit(&conn->generation, memory_order_relaxed);
-	generation = (generation & ~version) | ((generation + 2) & version);
-	atomic_store_explicit(&conn->generation, generation, memory_order_release);
+	changed(conn);
 }
 
 static void remember(const struct way *w, struct xv_conn *conn)
@@ -164,6 +172,7 @@ static void remember(const struct way *w, struct xv_conn *conn)
 	w->hit->generation = atomic_load_explicit(&conn->generation, memory_order_relaxed);
 	w->hit->dir = (uint8_t)w->dir;
 	w->hit->error = w->kind == XV_CT_KIND_ERROR;
+	w->hit->steady = w->kind == XV_CT_KIND_QUERY && xv_ct_is_steady(conn);
 }
 
 /*
@@ -297,8 +306,10 @@ static int known(struct way *w, struct xv_conn *conn)
 		return 1;
 	}
 	if (verdict == XV_CT_VALID || verdict == XV_CT_VALID_LAST) {
-		if (w->dir == XV_CT_REPLY)
+		if (w->dir == XV_CT_REPLY && !(conn->flags & XV_CONN_SEEN_REPLY)) {
 			conn->flags |= XV_CONN_SEEN_REPLY;
+			changed(conn);
+		}
 		if (conn->flags & XV_CONN_HALF_OPEN &&
 		    conn->flags & (proto->handshake ? XV_CONN_ASSURED : XV_CONN_ASSURED | XV_CONN_SEEN_REPLY))
 			xv_ct_settle(w->ct, conn);
@@ -382,6 +393,7 @@ static int commit(struct way *w, struct xv_conn *from, const struct xv_ct_expect
 	show_conn(w, conn, state_of(w, conn) | XV_CS_NEW);
 	rc = carry_out(w, conn, false);
 	remember(w, conn);
+	w->hit->steady = false;
 	xv_conn_unlock(conn);
 	return rc;
 }
@@ -464,7 +476,8 @@ int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *acti
 bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
 			  uint16_t l4, uint32_t now_ms)
 {
-	bool shared = atomic_load_explicit(&ct->shared, memory_order_relaxed), ok = false;
+	/* Acquire: who is alone now sees what others did under locks before. */
+	bool shared = atomic_load_explicit(&ct->shared, memory_order_acquire), ok = false;
 	const uint8_t *ip = data + l3;
 	struct xv_conn *conn = hit->conn;
 	uint32_t len;
@@ -482,8 +495,7 @@ bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, 
 	if (unlikely(shared))
 		xv_conn_lock(conn);
 	if (likely(atomic_load_explicit(&conn->generation, memory_order_acquire) == hit->generation &&
-		   (conn->flags & (XV_CONN_SEEN_REPLY | XV_CONN_HELPER)) == XV_CONN_SEEN_REPLY &&
-		   !xv_conn_is_expired(conn, now_ms)))
+		   !(conn->flags & XV_CONN_HELPER) && !xv_conn_is_expired(conn, now_ms)))
 		ok = xv_ct_hot(conn, hit->dir, data + l4, len, proto, xv_ct_timeouts(ct, conn->timeouts), now_ms) == XV_CT_VALID;
 	if (unlikely(shared))
 		xv_conn_unlock(conn);

@@ -10,8 +10,8 @@
  * another worker); the way of established packets, xv_conntrack_advance(), does without while only one worker runs. Locks are
  * spin locks held for tens of instructions; order: shard of the lower number, shard of the higher, connection, account
  * of half-open connections, pool of free memory. Connections are type-stable: memory of one may become another, which
- * `generation` tells: its lowest bit is set while the connection does not live, and it changes, too, when mark or
- * labels do, so that whoever remembers a generation knows that flows would still match as they did.
+ * `generation` tells: its lowest bit is set while the connection does not live, and it changes, too, when mark or labels
+ * do and with the first answer, so that whoever remembers a generation knows that flows would still match as they did.
  *
  * Time is in milliseconds (32 bits, wraps; compare by difference). Who is beyond its timeout is not found any more, at once;
  * memory comes back by a timer wheel (xv_conntrack_expire()), never by a sweep over the table.
@@ -122,6 +122,7 @@ struct xv_ct_hit {
 	uint32_t generation;
 	uint8_t dir; /* enum xv_ct_dir */
 	bool error;  /* an ICMP error about it: no packet of its own */
+	bool steady; /* the next packets may be for xv_conntrack_advance(), and flows would see of them what they saw of this one */
 };
 
 /*
@@ -138,7 +139,7 @@ int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *acti
 			struct xv_flow_key *key, struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit);
 
 /*
- * The next packet of a connection that has seen both directions: advance it. True if it is still that connection, mark and labels are what
+ * The next packet of a connection whose hit was steady: advance it. True if it is still that connection, mark and labels are what
  * they were, and the packet is valid and leaves its state as it is: a flow that matched on ct_state would match again. False:
  * nothing changed, the packet has to go the long way. l3, l4: offsets of headers of a packet of a common shape (fused.h: no IP
  * options, no fragment, whole headers; what they say about lengths is checked). The hot path: one cache line of the connection.
@@ -147,14 +148,14 @@ bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, 
 			  uint16_t l4, uint32_t now_ms);
 /* Any thread. Is it still the connection that was hit, and unchanged in what flows can see? */
 bool xv_conntrack_is_alive(const struct xv_ct_hit *hit);
-/* worker: what fused flows counted for it; bytes of L3. */
+/* worker: what fused flows counted for it; bytes from the L3 header on, with padding. */
 void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, uint64_t packets, uint64_t bytes);
 
 /* ---- Looking and tidying up: control ---- */
 
 struct xv_ct_info {
 	struct xv_ct_tuple original, reply;
-	uint64_t packets[2], bytes[2];
+	uint64_t packets[2], bytes[2]; /* from the L3 header to the end of the frame */
 	uint64_t label[2];
 	uint32_t mark;
 	uint32_t timeout_ms; /* left */

@@ -175,8 +175,16 @@ static inline enum xv_ct_verdict xv_ct_tcp_hot(struct xv_conn *conn, enum xv_ct_
 
 #define XV_CT_UDP_STREAM_MS 2000 /* whose answers come for longer is a conversation, not a question */
 
+/* May the next packets of this connection be for xv_ct_hot()? */
+static inline bool xv_ct_is_steady(const struct xv_conn *conn)
+{
+	uint8_t proto = conn->tuple[XV_CT_ORIGINAL].proto;
+
+	return !(conn->flags & XV_CONN_HELPER) && (proto == 17 || (proto == 6 && xv_ct_tcp_is_proven(conn)));
+}
+
 /*
- * The next packet of a connection that has seen both directions; no helper, no fragment. VALID: neither its
+ * The next packet of a steady connection, no fragment. Of UDP nobody need have answered yet. VALID: neither its
  * state nor its flags have changed. NOT_HOT: nothing has changed, the packet is to go the long way. header: of
  * the transport, which lies with its options in contiguous bytes; len: from there to the end of the IP packet.
  */
@@ -189,11 +197,11 @@ static inline enum xv_ct_verdict xv_ct_hot(struct xv_conn *conn, enum xv_ct_dir 
 		return xv_ct_tcp_plain(conn, dir, header, len, timeout_ms, now_ms);
 	}
 	if (proto == 17) {
-		bool stream = (int32_t)(now_ms - conn->proto.udp.opened_ms) > XV_CT_UDP_STREAM_MS;
-
+		bool answered = (conn->flags & XV_CONN_SEEN_REPLY) != 0;
+		bool stream = answered && (int32_t)(now_ms - conn->proto.udp.opened_ms) > XV_CT_UDP_STREAM_MS;
 		uint16_t udp_len = xv_load_be16(header + 4);
 
-		if (udp_len < 8 || udp_len > len || !(conn->flags & XV_CONN_SEEN_REPLY) ||
+		if (udp_len < 8 || udp_len > len || (!answered && dir == XV_CT_REPLY) ||
 		    (stream && !(conn->flags & XV_CONN_ASSURED)))
 			return XV_CT_NOT_HOT;
 		xv_conn_set_expires(conn, now_ms + timeout_ms[stream ? XV_CT_TO_UDP_MULTIPLE : XV_CT_TO_UDP_SINGLE]);

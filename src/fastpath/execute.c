@@ -367,7 +367,7 @@ static void forward(struct walk *k)
 		drop(k, XV_DROP_MALFORMED);
 }
 
-static enum xv_drop why_not_tracked(int rc)
+enum xv_drop xv_drop_untracked(int rc)
 {
 	switch (rc) {
 	case -ENOBUFS:
@@ -383,8 +383,8 @@ static enum xv_drop why_not_tracked(int rc)
 
 static void track(struct walk *k, const struct xv_action_ct *ct)
 {
+	const struct xv_ct_hit before = k->hit;
 	struct recording *r = k->recording;
-	unsigned int n;
 	int rc;
 
 	if ((ct->flags & XV_CT_NAT) != 0 && own(k) == NULL)
@@ -392,25 +392,22 @@ static void track(struct walk *k, const struct xv_action_ct *ct)
 	rc = xv_conntrack_packet(xv_flow_conntrack, ct, k->m, &k->key, &k->layout, xv_worker_now_ms(k->w), &k->hit);
 	if (unlikely(rc != 0)) {
 		stop_recording(k);
-		drop(k, why_not_tracked(rc));
+		drop(k, xv_drop_untracked(rc));
 		return;
 	}
 	if (r == NULL || !r->on || (ct->flags & XV_CT_CLEAR) != 0)
 		return;
-	if (k->hit.conn == NULL || (k->key.ct_state & (XV_CS_ESTABLISHED | XV_CS_RELATED)) != XV_CS_ESTABLISHED) {
+	/* The same connection again (a commit behind a look-up) is advanced once. If that changed its mark, what was decided
+	 * before is not what the next packet meets. */
+	if (k->hit.steady && before.conn == k->hit.conn) {
+		r->on = before.generation == k->hit.generation;
+		return;
+	}
+	if (!k->hit.steady || r->end.n_hits == XV_FUSED_CT_MAX) {
 		r->on = false;
 		return;
 	}
-	/* The same connection again (a commit behind a look-up) is one to be advanced once. */
-	n = r->end.n_hits;
-	if (n > 0 && r->end.hits[n - 1].conn == k->hit.conn)
-		n--;
-	if (n == XV_FUSED_CT_MAX) {
-		r->on = false;
-		return;
-	}
-	r->end.hits[n] = k->hit;
-	r->end.n_hits = (uint8_t)(n + 1);
+	r->end.hits[r->end.n_hits++] = k->hit;
 }
 
 static void run(struct walk *k, const uint64_t *program, uint32_t bytes)

@@ -57,8 +57,8 @@ static inline uint32_t changes_of(const struct xv_binding *binding)
 	return binding->network != NULL ? xv_mac_table_changes(binding->network->macs) : 0;
 }
 
-/* The state of the packet's connections moves on, as it would on the long way. False: something is not as the entry says; nothing
- * has changed that the long way would not do again in the same way. */
+/* The state of the packet's connections moves on, as it would on the long way. False: something is not as the entry says, and
+ * the long way does it all again: to connections of the first zones the segment is one that was repeated. */
 static inline bool advance(struct xv_worker *w, const struct xv_fused_entry *e, const struct rte_mbuf *m,
 			   const struct xv_fused_place *place, uint32_t now_ms)
 {
@@ -67,10 +67,13 @@ static inline bool advance(struct xv_worker *w, const struct xv_fused_entry *e, 
 	unsigned int i, n;
 
 	if (likely((e->flags & XV_FUSED_CT_MORE) == 0)) {
-		hits[0].conn = e->conn;
-		hits[0].generation = e->conn_generation;
-		hits[0].dir = (e->flags & XV_FUSED_CT_REPLY) != 0 ? XV_CT_REPLY : XV_CT_ORIGINAL;
-		return xv_conntrack_advance(xv_flow_conntrack, &hits[0], data, place->l3, place->l4, now_ms);
+		const struct xv_ct_hit hit = {
+			.conn = e->conn,
+			.generation = e->conn_generation,
+			.dir = (e->flags & XV_FUSED_CT_REPLY) != 0 ? XV_CT_REPLY : XV_CT_ORIGINAL,
+		};
+
+		return xv_conntrack_advance(xv_flow_conntrack, &hit, data, place->l3, place->l4, now_ms);
 	}
 	n = xv_fused_hits(w->fused, e, hits);
 	for (i = 0; i < n; i++)
@@ -122,6 +125,8 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		if (unlikely(e == NULL && inserted != xv_fused_inserted(w->fused)))
 			xv_fused_lookup_burst(w->fused, in->id, &pkts[i], 1, &e, &places[i]);
 		if (unlikely(e == NULL || !holds(w, e, m, &places[i], changes, now_ms))) {
+			if (e != NULL)
+				xv_fused_missed(w->fused);
 			run_send(w, &run);
 			xv_flow_execute(w, in, binding, m, &places[i]);
 			changes = changes_of(binding);

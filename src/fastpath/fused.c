@@ -363,6 +363,11 @@ static void trail_put(struct xv_fused *fused, struct xv_trail *trail)
 
 /* ---- Entries ---- */
 
+static uint32_t l2_len(const struct xv_fused_entry *e)
+{
+	return ETH_LEN + ((e->where & SHAPE_VLAN) ? VLAN_LEN : 0);
+}
+
 static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
 {
 	const struct xv_trail *trail = e->trail;
@@ -384,7 +389,7 @@ static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
 	}
 	n = xv_fused_hits(fused, e, hits);
 	for (i = 0; i < n; i++)
-		xv_conntrack_credit(xv_flow_conntrack, &hits[i], e->packets, e->bytes);
+		xv_conntrack_credit(xv_flow_conntrack, &hits[i], e->packets, e->bytes - (uint64_t)e->packets * l2_len(e));
 	e->packets = 0;
 	e->bytes = 0;
 }
@@ -666,6 +671,12 @@ void xv_fused_flush(struct xv_fused *fused)
 bool xv_fused_is_empty(const struct xv_fused *fused)
 {
 	return number(&fused->stats.entries) == 0;
+}
+
+void xv_fused_missed(struct xv_fused *fused)
+{
+	count(&fused->stats.hits, (uint64_t)-1);
+	count(&fused->stats.misses, 1);
 }
 
 uint64_t xv_fused_evicted(const struct xv_fused *fused)

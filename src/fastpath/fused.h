@@ -164,6 +164,8 @@ unsigned int xv_fused_hits(const struct xv_fused *fused, const struct xv_fused_e
  */
 bool xv_fused_edit_make(const struct xv_fused_place *place, const uint8_t *before, uint32_t pkt_len,
 			const struct rte_mbuf *m, struct xv_fused_edit *edit);
+/* An entry that look-up found does not hold. */
+void xv_fused_missed(struct xv_fused *fused);
 /* Changes when entries are thrown out: what was looked up before must be looked up again. */
 uint64_t xv_fused_evicted(const struct xv_fused *fused);
 /* Changes when entries are added. */

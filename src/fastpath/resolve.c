@@ -18,11 +18,14 @@ static bool drops(struct xv_decision *decision, enum xv_drop reason)
 
 /* A rule has judged. Does the packet end here? Of an established connection only the opener is logged. */
 static bool judged(const struct xv_policy *policy, uint32_t rule, enum xv_verdict verdict, enum xv_drop reason,
-		   const struct xv_flow_key *key, struct xv_decision *decision)
+		   const struct xv_flow_key *key, struct xv_flow_key *mask, struct xv_decision *decision)
 {
 	decision->policy = xv_policy_name(policy);
 	decision->rule = xv_policy_rule_name(policy, rule);
-	decision->log |= xv_policy_rule_logs(policy, rule) && (key->ct_state & XV_CS_ESTABLISHED) == 0;
+	if (xv_policy_rule_logs(policy, rule)) {
+		mask->ct_state |= XV_CS_ESTABLISHED; /* a flow for those that are not logged is not for openers */
+		decision->log |= (key->ct_state & XV_CS_ESTABLISHED) == 0;
+	}
 	decision->reject = verdict == XV_POLICY_REJECT;
 	return verdict != XV_POLICY_ALLOW && drops(decision, reason);
 }
@@ -37,7 +40,7 @@ static bool policy_drops(const struct xv_policy *policy, const struct xv_flow_ke
 	if (policy == NULL)
 		return false;
 	verdict = xv_policy_check(policy, key, mask, &rule);
-	return judged(policy, rule, verdict, XV_DROP_POLICY, key, decision);
+	return judged(policy, rule, verdict, XV_DROP_POLICY, key, mask, decision);
 }
 
 /* Does the firewall (NULL: none)? */
@@ -51,7 +54,7 @@ static bool firewall_drops(const struct xv_firewall *f, enum xv_firewall_way way
 	verdict = xv_firewall_check(f, way, key, mask, &policy, &rule);
 	if (policy == NULL)
 		return false;
-	return judged(policy, rule, verdict, XV_DROP_FIREWALL, key, decision);
+	return judged(policy, rule, verdict, XV_DROP_FIREWALL, key, mask, decision);
 }
 
 /* The packet has come in: is it what its sender may send at all? */

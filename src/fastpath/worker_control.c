@@ -183,6 +183,8 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 	return 0;
 
 err_unregister:
+	if (n_workers() == 1)
+		xv_conntrack_set_shared(xv_flow_conntrack, false);
 	xv_rcu_unregister(id);
 err_free:
 	worker_free(w);

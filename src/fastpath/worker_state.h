@@ -218,6 +218,8 @@ struct xv_tracked {
 	uint32_t now_ms;
 	bool committed; /* a receiver has let it in */
 };
+/* execute.c: what xv_conntrack_packet() said, as a reason to drop. */
+enum xv_drop xv_drop_untracked(int rc);
 
 /* bridge.c: where one frame of a MAC-learning network goes: its output port, the frame tagged as that port's binding wants it; or
  * NULL: it was flooded or dropped. m is the caller's alone. tracked: NULL where nothing is. */

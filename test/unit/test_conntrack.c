@@ -432,8 +432,12 @@ static void advance_is_for_proven_ones(void **state)
 	ct_packet_make(&p, &udp, 1);
 	ct_packet_make(&q, &back, 1);
 	assert_int_equal(xv_conntrack_packet(ct, &commit, &p.m, &p.key, &p.layout, now, &p.hit), 0);
-	assert_false(xv_conntrack_advance(ct, &p.hit, p.bytes, p.layout.l3, p.layout.l4, now));
+	assert_false(p.hit.steady); /* of a related one the next packet would not be `new` */
+	/* Nobody has answered yet; whoever does changes what flows see. */
+	assert_true(xv_conntrack_advance(ct, &p.hit, p.bytes, p.layout.l3, p.layout.l4, now));
 	assert_int_equal(xv_conntrack_packet(ct, &look, &q.m, &q.key, &q.layout, now, &q.hit), 0);
+	assert_true(q.hit.steady);
+	assert_false(xv_conntrack_advance(ct, &p.hit, p.bytes, p.layout.l3, p.layout.l4, now));
 	now += 29 * S;
 	/* It has lived for a while: becomes assured by the long way. */
 	assert_false(xv_conntrack_advance(ct, &p.hit, p.bytes, p.layout.l3, p.layout.l4, now));
