@@ -2,8 +2,14 @@
 #include "flow_reference.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <rte_mbuf.h>
+
+#include "net/packet.h"
+#include "port/eal.h"
 
 #define PASSES 64
 
@@ -26,6 +32,7 @@ struct under_way {
 	struct where at;
 	unsigned int passes;
 	uint32_t trunc;
+	struct xv_ct_hit hit;
 	bool gone, again;
 };
 
@@ -855,6 +862,35 @@ static void set(struct under_way *k, const struct xv_flow_key *value, const stru
 	k->key = to;
 }
 
+/* ---- Connection tracking ---- */
+
+static void track(struct under_way *k, const struct xv_action_ct *ct)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(xv_packet_pool());
+	struct xv_flow_layout layout;
+	struct xv_flow_key scratch;
+	int rc;
+
+	assert(m != NULL && k->p.len <= rte_pktmbuf_tailroom(m));
+	memcpy(rte_pktmbuf_append(m, (uint16_t)k->p.len), data(&k->p), k->p.len);
+	if (k->p.request) {
+		*xv_packet_offload(m) = (struct xv_offload){
+			.flags = XV_OFFLOAD_CSUM, .csum_start = k->p.csum_start, .csum_offset = k->p.csum_offset};
+		m->ol_flags |= XV_PACKET_OFFLOAD;
+	}
+	scratch = k->key;
+	(void)xv_flow_extract(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &scratch, &layout);
+	rc = xv_conntrack_packet(k->world->ct, ct, m, &k->key, &layout, k->world->now_ms, &k->hit);
+	assert(m->pkt_len == k->p.len);
+	memcpy(data(&k->p), rte_pktmbuf_mtod(m, const uint8_t *), k->p.len);
+	rte_pktmbuf_free(m);
+	if (rc != 0)
+		drop(k, rc == -ENOBUFS	? XV_DROP_CT_FULL
+			: rc == -EDQUOT ? XV_DROP_CT_LIMIT
+			: rc == -EPROTO ? XV_DROP_CT_HELPER
+					: XV_DROP_CT_NAT);
+}
+
 /* ---- Actions ---- */
 
 static void look_up(struct under_way *k);
@@ -903,6 +939,9 @@ static void run(struct under_way *k, const struct ref_program *program)
 			break;
 		case XV_ACT_TUNNEL_PUSH:
 			tunnel_push(k, a->encap);
+			break;
+		case XV_ACT_CT:
+			track(k, &a->ct);
 			break;
 		case XV_ACT_RECIRC:
 			k->key.recirc_id = a->arg;
@@ -998,6 +1037,7 @@ void ref_run(struct ref_world *world, uint16_t in_port, const struct ref_packet 
 	static struct under_way k;
 
 	memset(&k.key, 0, sizeof(k.key));
+	memset(&k.hit, 0, sizeof(k.hit));
 	k.world = world;
 	k.in = in_port;
 	k.p = *packet;

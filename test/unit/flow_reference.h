@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What flows do to a packet, said again, plainly and slowly: the other side of the differential tests. Shares nothing
- * with src/ but struct definitions: parses by walking headers in a byte array, looks flows up one after the other, makes
+ * with src/ but struct definitions and connection tracking, whose own tests are elsewhere: each packet goes through
+ * xv_conntrack_packet() of a table of its own. Parses by walking headers in a byte array, looks flows up one after the other, makes
  * checksums from all their bytes. One thread.
  *
  * The flow key of a packet under way is authoritative, as in fastpath/action.h: a set changes the key, and the packet
@@ -13,6 +14,7 @@
 #include <stdint.h>
 
 #include "fastpath/action.h"
+#include "fastpath/conntrack.h"
 #include "net/drop.h"
 #include "net/flow_key.h"
 #include "net/tunnel.h"
@@ -39,6 +41,7 @@ struct ref_action {
 		struct xv_action_push_vlan vlan;
 		struct xv_action_push_mpls mpls;
 		struct xv_action_push_eth eth;
+		struct xv_action_ct ct;
 	};
 	struct ref_program *inner, *other; /* CLONE, SAMPLE: inner; CHECK_LEN: both */
 };
@@ -74,6 +77,8 @@ struct ref_world {
 	bool port_up[REF_PORTS];
 	/* Any function: what it gives says nothing, but must be what the engine takes. */
 	uint32_t (*hash)(const struct xv_flow_key *key, uint32_t basis);
+	struct xv_conntrack *ct;
+	uint32_t now_ms;
 
 	/* Results since they were last cleared. */
 	struct ref_output outputs[REF_OUTPUTS];

@@ -68,6 +68,29 @@ void flow_conn_init(struct rnd *r, struct flow_conn *c)
 	c->tp_dst = ports[rnd_below(r, 6)];
 }
 
+void flow_conn_init_pair(struct rnd *r, struct flow_conn *c, struct flow_conn *other, struct flow_dialogue *dialogue)
+{
+	flow_conn_init(r, c);
+	if (c->kind >= CONN_ND && chance(r, 80)) {
+		c->kind = chance(r, 60) ? CONN_TCP4 : CONN_UDP4;
+		address(r, false, c->ip_src);
+		address(r, false, c->ip_dst);
+	}
+	if (chance(r, 80))
+		c->tags = 0;
+	memset(dialogue, 0, sizeof(*dialogue));
+	c->dialogue = c->kind == CONN_TCP4 || c->kind == CONN_TCP6 ? dialogue : NULL;
+	c->side = 0;
+	*other = *c;
+	other->side = 1;
+	memcpy(other->src, c->dst, 6);
+	memcpy(other->dst, c->src, 6);
+	memcpy(other->ip_src, c->ip_dst, 16);
+	memcpy(other->ip_dst, c->ip_src, 16);
+	other->tp_src = c->tp_dst;
+	other->tp_dst = c->tp_src;
+}
+
 /* ---- Packets, from the inside out: each header goes in front ---- */
 
 static uint8_t *front(struct ref_packet *p, uint32_t n)
@@ -138,6 +161,70 @@ static void payload(struct rnd *r, const struct flow_conn *c, struct ref_packet 
 		p->bytes[p->start + i] = (uint8_t)(i % 16 == 0 ? rnd_below(r, 256) : i * 7);
 }
 
+#define FIN 0x01
+#define SYN 0x02
+#define RST 0x04
+#define ACK 0x10
+
+/* The next segment of one side, with len bytes: mostly as a sane end would send it. Its flags. */
+static uint8_t next_segment(struct rnd *r, struct flow_dialogue *d, unsigned int side, uint32_t len, uint32_t *seq,
+			    uint32_t *ack)
+{
+	uint32_t n = rnd_below(r, 300);
+
+	if (d->phase == DIALOGUE_CLOSED && side == 0) {
+		*d = (struct flow_dialogue){DIALOGUE_SYN, {rnd_below(r, UINT32_MAX), 0x10000000}, {false, false}};
+		d->next[1] += rnd_below(r, 2) << 20;
+	} else if (d->phase == DIALOGUE_SYN && side == 1) {
+		d->phase = DIALOGUE_SYNACK;
+	} else if (side == 0 && (d->phase == DIALOGUE_SYNACK || (d->phase == DIALOGUE_SYN && n < 30))) {
+		d->phase = DIALOGUE_OPEN;
+		d->next[0]++;
+		d->next[1]++;
+	}
+	*seq = d->next[side];
+	*ack = d->next[!side];
+	switch (d->phase) {
+	case DIALOGUE_CLOSED: /* it does not know */
+		return n < 150 ? ACK : ACK | RST;
+	case DIALOGUE_SYN:
+		*ack = 0;
+		return SYN;
+	case DIALOGUE_SYNACK:
+		*ack += 1;
+		return SYN | ACK;
+	default:
+		break;
+	}
+	switch (n) {
+	case 0: /* far out of the window */
+	case 1:
+	case 2:
+		*seq += 0x1000000;
+		return ACK;
+	case 3:
+	case 4:
+		d->phase = DIALOGUE_CLOSED;
+		return n == 3 ? RST : RST | ACK;
+	case 5:
+		return SYN;
+	case 6:
+	case 7:
+	case 8:
+		d->fin[side] = true;
+		d->next[side] += len + 1;
+		if (d->fin[!side] && n == 8)
+			d->phase = DIALOGUE_CLOSED;
+		return FIN | ACK;
+	default:
+		if (n < 60) /* again */
+			*seq -= len;
+		else
+			d->next[side] += len;
+		return n < 200 ? ACK : ACK | 0x08;
+	}
+}
+
 static void transport(struct rnd *r, const struct flow_conn *c, struct ref_packet *p, bool ipv6, uint8_t proto)
 {
 	static const uint8_t flags[] = {0x10, 0x10, 0x10, 0x18, 0x02, 0x12, 0x11, 0x04};
@@ -146,6 +233,7 @@ static void transport(struct rnd *r, const struct flow_conn *c, struct ref_packe
 
 	switch (proto) {
 	case 6:
+		i = p->len;
 		len = chance(r, 20) ? 32 : 20;
 		h = front(p, len);
 		put16(h, c->tp_src);
@@ -154,6 +242,16 @@ static void transport(struct rnd *r, const struct flow_conn *c, struct ref_packe
 		h[12] = (uint8_t)(len / 4 << 4 | (chance(r, 5) ? 1 : 0));
 		h[13] = flags[rnd_below(r, 8)];
 		h[14] = 1;
+		if (c->dialogue != NULL && c->kind != CONN_BROKEN) {
+			uint32_t seq, ack;
+
+			h[13] = next_segment(r, c->dialogue, c->side, i, &seq, &ack);
+			h[14] = 0x40;
+			put16(h + 4, seq >> 16);
+			put16(h + 6, seq);
+			put16(h + 8, ack >> 16);
+			put16(h + 10, ack);
+		}
 		finish_l4(r, c, p, ipv6, proto, 16);
 		break;
 	case 17:
@@ -411,4 +509,56 @@ void flow_conn_packet(struct rnd *r, const struct flow_conn *c, struct ref_packe
 	/* Inputs see to it that it lies within the packet. */
 	if (p->request && (uint32_t)p->csum_start + p->csum_offset + 2 > p->len)
 		p->request = false;
+}
+
+static void exchange(uint8_t *a, uint8_t *b, uint32_t n)
+{
+	uint8_t keep[16];
+
+	memcpy(keep, a, n);
+	memcpy(a, b, n);
+	memcpy(b, keep, n);
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+bool flow_answer(const uint8_t *bytes, uint32_t len, struct ref_packet *p)
+{
+	bool ipv6 = len > 14 && bytes[12] == 0x86 && bytes[13] == 0xdd;
+	uint32_t l4 = ipv6 ? 54 : 34, end, seq, n;
+	uint8_t *b = p->bytes + REF_FRONT, flags;
+
+	if (len < l4 + 20 || (!ipv6 && memcmp(bytes + 12, "\x08\0\x45", 3) != 0))
+		return false;
+	p->start = REF_FRONT;
+	p->len = len;
+	p->request = false;
+	memcpy(b, bytes, len);
+	exchange(b, b + 6, 6);
+	exchange(b + (ipv6 ? 22 : 26), b + (ipv6 ? 38 : 30), ipv6 ? 16 : 4);
+	n = b[ipv6 ? 20 : 23];
+	if (n != 6 && n != 17)
+		return false;
+	exchange(b + l4, b + l4 + 2, 2);
+	if (n == 17)
+		return true;
+	end = ipv6 ? l4 + (uint32_t)(b[18] << 8 | b[19]) : 14 + (uint32_t)(b[16] << 8 | b[17]);
+	if (end > len || end < l4 + (b[l4 + 12] >> 4) * 4u)
+		return false;
+	flags = b[l4 + 13];
+	n = end - l4 - (b[l4 + 12] >> 4) * 4u + ((flags & (SYN | FIN)) != 0);
+	seq = (flags & SYN) && !(flags & ACK) ? 0x10000000 : get32(b + l4 + 8);
+	n += get32(b + l4 + 4);
+	put16(b + l4 + 4, seq >> 16);
+	put16(b + l4 + 6, seq);
+	put16(b + l4 + 8, n >> 16);
+	put16(b + l4 + 10, n);
+	b[l4 + 13] = (uint8_t)((flags & (SYN | FIN)) | ACK);
+	put16(b + l4 + 16, 0);
+	n = ref_sum(b + (ipv6 ? 22 : 26), ipv6 ? 32 : 8, 6 + end - l4);
+	put16(b + l4 + 16, (uint16_t)~ref_sum(b + l4, end - l4, n));
+	return true;
 }

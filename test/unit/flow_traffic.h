@@ -2,6 +2,7 @@
 /* Traffic for tests of the flow engine: connections of many kinds, and packets of theirs that vary, from a seed. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "flow_reference.h"
@@ -34,8 +35,17 @@ enum flow_conn_kind {
 	CONN_BROKEN, /* any of the above, mutilated */
 };
 
+/* How far a TCP connection is; both its sides share it. */
+struct flow_dialogue {
+	enum { DIALOGUE_CLOSED, DIALOGUE_SYN, DIALOGUE_SYNACK, DIALOGUE_OPEN } phase;
+	uint32_t next[2]; /* sequence numbers */
+	bool fin[2];
+};
+
 struct flow_conn {
 	enum flow_conn_kind kind;
+	struct flow_dialogue *dialogue; /* NULL: its segments are any */
+	uint8_t side;
 	uint8_t tags;
 	uint16_t tpid[3], tci[3];
 	uint8_t dst[6], src[6], ip_src[16], ip_dst[16];
@@ -43,5 +53,9 @@ struct flow_conn {
 };
 
 void flow_conn_init(struct rnd *rnd, struct flow_conn *conn);
+/* Two ends of one connection, of a kind that connection tracking knows; TCP: a dialogue. */
+void flow_conn_init_pair(struct rnd *rnd, struct flow_conn *conn, struct flow_conn *other, struct flow_dialogue *dialogue);
 /* One of its packets: lengths, TTL, TOS, TCP flags, checksums (right, wrong, none, to be finished) vary. */
 void flow_conn_packet(struct rnd *rnd, const struct flow_conn *conn, struct ref_packet *packet);
+/* What whoever got these bytes would answer: the same way back, TCP with the right numbers. False: nothing. */
+bool flow_answer(const uint8_t *bytes, uint32_t len, struct ref_packet *packet);

@@ -15,6 +15,7 @@
 #include "fastpath/ledger.h"
 #include "fastpath/live_trace.h"
 #include "fastpath/worker.h"
+#include "flow_connections.h"
 #include "flow_reference.h"
 #include "flow_traffic.h"
 #include "port/dummy.h"
@@ -28,6 +29,8 @@
 #define LABELS	3 /* recirculation ids of a level */
 #define FLOWS	200
 #define CONNS	50 /* of an input */
+#define SEEN	16 /* packets that may be answered */
+#define ZONES	3
 
 struct world {
 	const struct flow_world_config *config;
@@ -38,6 +41,12 @@ struct world {
 	struct xv_ledger base[INPUTS];
 	struct flow_world_stats *stats;
 	struct ref_packet packet;
+	bool tracking;
+	struct flow_dialogue dialogues[INPUTS][CONNS];
+	struct {
+		uint32_t len;
+		uint8_t bytes[2048];
+	} seen[SEEN];
 	uint64_t drops; /* of the reference, until the last burst */
 	char failure[512];
 };
@@ -50,10 +59,16 @@ struct live {
 
 static struct xv_port *ports[PORTS];
 static struct world world; /* large */
+static struct xv_conntrack *ref_ct;
 
 static uint32_t hash(const struct xv_flow_key *key, uint32_t basis)
 {
 	return xv_flow_hash_5tuple(key, basis, false);
+}
+
+static uint32_t now_ms(void)
+{
+	return xv_clock_ms(xv_clock_cycles());
 }
 
 int flow_world_init(void)
@@ -82,6 +97,8 @@ int flow_world_init(void)
 		if (rc == 0 && i == PORTS - 1)
 			xv_dummy_set_up(ports[i], false);
 	}
+	if (rc == 0)
+		rc = flow_connections_create(now_ms(), &ref_ct);
 	world.ref.bytes = malloc(REF_BYTES);
 	return rc != 0 || world.ref.bytes == NULL ? -1 : 0;
 }
@@ -282,6 +299,60 @@ static void add_tunnel(struct ref_program *program, struct known *k)
 	*k = (struct known){.ethernet = true};
 }
 
+static void nat_address(union xv_ip_addr *addr, bool ipv6, uint32_t last)
+{
+	memset(addr, 0, sizeof(*addr));
+	memcpy(addr->bytes + (ipv6 ? 0 : 12), ipv6 ? "\x20\1" : "\12", ipv6 ? 2 : 1);
+	addr->bytes[15] = (uint8_t)last;
+}
+
+static void add_nat(struct xv_action_ct *ct, bool ipv6)
+{
+	static const uint8_t kinds[] = {XV_NAT_SRC, XV_NAT_DST, XV_NAT_SRC | XV_NAT_RANDOM, XV_NAT_SRC | XV_NAT_PERSISTENT,
+					XV_NAT_DST | XV_NAT_HASH};
+	uint32_t first = rnd(6);
+
+	ct->flags |= XV_CT_NAT;
+	if ((ct->flags & XV_CT_COMMIT) == 0 || chance(20))
+		return;
+	ct->nat.flags = kinds[rnd(5)];
+	ct->nat.ipv6 = ipv6;
+	if (chance(80)) {
+		nat_address(&ct->nat.min, ipv6, first);
+		nat_address(&ct->nat.max, ipv6, first + rnd(3));
+	}
+	if (chance(50)) {
+		ct->nat.min_port = (uint16_t)(1000 + rnd(20));
+		ct->nat.max_port = (uint16_t)(ct->nat.min_port + rnd(50));
+	}
+}
+
+/* *zone: of the action before it; ZONES: there is none. */
+static void add_ct(struct ref_program *program, const struct known *k, uint16_t *zone)
+{
+	struct xv_action_ct *ct = &ref_add(program, XV_ACT_CT, 0)->ct;
+
+	if (chance(*zone < ZONES ? 20 : 4)) {
+		ct->flags = XV_CT_CLEAR;
+		return;
+	}
+	ct->zone = *zone < ZONES && chance(70) ? *zone : (uint16_t)(chance(60) ? 1 : rnd(ZONES));
+	*zone = ct->zone;
+	if (chance(50)) {
+		ct->flags = XV_CT_COMMIT | (chance(5) ? XV_CT_FORCE : 0);
+		ct->timeouts = chance(40);
+		ct->helper = chance(3) ? XV_CT_HELPER_FTP : XV_CT_HELPER_NONE;
+		if (chance(50)) {
+			ct->mark = rnd(3);
+			ct->mark_mask = chance(80) ? UINT32_MAX : 3;
+		}
+		if (chance(20))
+			set_bytes(&ct->label, &ct->label_mask, 16);
+	}
+	if (chance(30))
+		add_nat(ct, k->eth_type == 0x86dd);
+}
+
 static uint32_t some_port(void)
 {
 	uint32_t n = rnd(40);
@@ -388,6 +459,19 @@ static void gen_program(struct ref_program *program, struct known k, unsigned in
 	unsigned int steps = rnd(4), outputs;
 	struct ref_action *a;
 
+	if (world.tracking && is_ip(&k) && k.ethernet && chance(70)) {
+		uint16_t zone = ZONES;
+
+		do
+			add_ct(program, &k, &zone);
+		while (program->n < 4 && chance(35));
+		if (level == 0)
+			odd = chance(5);
+		if (level < 2 && chance(60)) {
+			(void)ref_add(program, XV_ACT_RECIRC, (level + 1) * LABELS + rnd(LABELS));
+			return;
+		}
+	}
 	while (steps-- > 0)
 		add_step(program, &k, level, depth, odd);
 	switch (rnd(odd ? 12 : 9)) {
@@ -471,6 +555,9 @@ static void compile(struct xv_actions_builder *b, const struct ref_program *prog
 		case XV_ACT_PUSH_ETH:
 			xv_actions_add(b, a->type, 0, &a->eth, sizeof(a->eth));
 			break;
+		case XV_ACT_CT:
+			xv_actions_add(b, a->type, 0, &a->ct, sizeof(a->ct));
+			break;
 		case XV_ACT_TUNNEL_PUSH:
 			if (xv_encap_build(a->encap, &encap) != 0)
 				abort();
@@ -544,6 +631,15 @@ static void gen_mask(struct xv_flow_key *mask, const struct xv_flow_key *key)
 		SOME(10, skb_priority);
 		SOME(10, tun_id);
 		SOME(10, tun_dst);
+	}
+	if (key->ct_state != 0) {
+		if (chance(80))
+			mask->ct_state = chance(80) ? UINT32_MAX : XV_CS_ESTABLISHED;
+		mask->ct_mark = chance(60) ? UINT32_MAX : 0;
+		SOME(30, ct_label);
+		SOME(30, ct_zone);
+		SOME(10, ct_tp_dst);
+		SOME(5, ct_src);
 	}
 	SOME(20, eth_dst);
 	SOME(20, eth_src);
@@ -642,6 +738,38 @@ static void run_workers(void)
 		(void)xv_worker_run_once(world.workers[i]);
 }
 
+/* After a sweep: both tables have the same connections, as they should be. */
+static bool check_connections(void)
+{
+	unsigned int n;
+
+	if (!flow_connections_are_same(ref_ct, now_ms(), &n))
+		return fail("connections are not what they should be (expected in brackets)");
+	world.stats->connections += n;
+	if (n > 0 && chance(10))
+		flow_connections_delete(ref_ct, now_ms(), rnd(n));
+	return true;
+}
+
+/* Time passes, connections end. */
+static void let_expire(void)
+{
+	uint32_t n = rnd(200);
+
+	if (n < 12)
+		xv_clock_warp_ms(1000 + rnd(9000));
+	if (n == 12)
+		xv_clock_warp_ms(20000 + rnd(200000));
+	if (n >= 10 && n < 25) {
+		(void)xv_conntrack_expire(xv_flow_conntrack, now_ms());
+		(void)xv_conntrack_expire(ref_ct, now_ms());
+	}
+	if (n == 30) {
+		(void)xv_conntrack_flush(xv_flow_conntrack, now_ms(), NULL, NULL);
+		(void)xv_conntrack_flush(ref_ct, now_ms(), NULL, NULL);
+	}
+}
+
 static bool check_counters(void)
 {
 	uint64_t sweep = xv_flows_sweep();
@@ -664,7 +792,7 @@ static bool check_counters(void)
 			(unsigned long long)flow->packets, (unsigned long long)flow->bytes);
 		return fail("a flow's counters are wrong");
 	}
-	return true;
+	return !world.tracking || check_connections();
 }
 
 /* Flows come, change and go. */
@@ -841,10 +969,33 @@ static bool check_live(void)
 	return true;
 }
 
+/* A packet that answers one of those that came out. */
+static bool answer(void)
+{
+	unsigned int i = rnd(SEEN);
+
+	return world.seen[i].len > 0 && flow_answer(world.seen[i].bytes, world.seen[i].len, &world.packet);
+}
+
+static void remember_outputs(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < SEEN && world.ref.n_outputs > 0; i++) {
+		const struct ref_output *out = &world.ref.outputs[rnd(world.ref.n_outputs)];
+
+		if (!chance(30) || out->len > sizeof(world.seen[i].bytes))
+			continue;
+		world.seen[i].len = out->len;
+		memcpy(world.seen[i].bytes, world.ref.bytes + out->at, out->len);
+	}
+}
+
 static bool burst(void)
 {
 	unsigned int i, n[INPUTS], p, conn = 0;
 
+	world.ref.now_ms = now_ms();
 	for (p = 0; p < INPUTS; p++) {
 		n[p] = chance(50) ? rnd(8) : rnd(33);
 		for (i = 0; i < n[p]; i++) {
@@ -852,7 +1003,8 @@ static bool burst(void)
 
 			if (i == 0 || chance(60))
 				conn = rnd(1 + rnd(1 + rnd(CONNS)));
-			flow_conn_packet(&world.rnd, &world.conns[p][conn], &world.packet);
+			if (!world.tracking || !chance(20) || !answer())
+				flow_conn_packet(&world.rnd, &world.conns[p][conn], &world.packet);
 			m = to_mbuf(&world.packet);
 			if (m == NULL || xv_dummy_put(ports[p], 0, m) != 0)
 				return fail("no room for a packet");
@@ -879,6 +1031,10 @@ static bool run_world(void)
 		ref_clear_results(&world.ref);
 		if (!burst() || !change_flows())
 			return false;
+		if (world.tracking) {
+			remember_outputs();
+			let_expire();
+		}
 		if (i % 16 == 15 && !check_counters())
 			return false;
 		if (chance(20))
@@ -907,8 +1063,17 @@ bool flow_world_run(const struct flow_world_config *config, struct flow_world_st
 	world.ref.hash = hash;
 	for (i = 0; i < PORTS - 1; i++)
 		world.ref.port_up[i] = true;
+	world.ref.ct = ref_ct;
+	world.tracking = config->seed % 3 == 0;
+	(void)xv_conntrack_flush(xv_flow_conntrack, now_ms(), NULL, NULL);
+	(void)xv_conntrack_flush(ref_ct, now_ms(), NULL, NULL);
 	for (i = 0; i < INPUTS * CONNS; i++)
-		flow_conn_init(&world.rnd, &world.conns[i / CONNS][i % CONNS]);
+		if (!world.tracking)
+			flow_conn_init(&world.rnd, &world.conns[i / CONNS][i % CONNS]);
+		else if (i / CONNS % 2 == 0)
+			flow_conn_init_pair(&world.rnd, &world.conns[i / CONNS][i % CONNS],
+					    &world.conns[i / CONNS + 1][i % CONNS],
+					    &world.dialogues[i / CONNS][i % CONNS]);
 	xv_fused_entries = config->entries;
 	xv_fused_use_avx512 = config->avx512;
 	xv_flows_set_fusing(config->fusing);
@@ -927,7 +1092,9 @@ bool flow_world_run(const struct flow_world_config *config, struct flow_world_st
 
 	if (config->live && xv_live_trace_start(&all, &base) != 0)
 		return fail("no live trace");
+	i = (unsigned int)stats->packets;
 	good = run_world();
+	stats->tracked += world.tracking ? (unsigned int)stats->packets - i : 0;
 	if (config->live)
 		xv_live_trace_stop();
 
@@ -936,6 +1103,7 @@ bool flow_world_run(const struct flow_world_config *config, struct flow_world_st
 		stats->hits += fused.hits;
 		stats->inserted += fused.inserted;
 		stats->evicted += fused.evicted;
+		stats->tracked_hits += world.tracking ? fused.hits : 0;
 	}
 	for (i = 0; i < INPUTS * XV_DROP_MAX; i++)
 		stats->drops += world.ref.drops[i / XV_DROP_MAX][i % XV_DROP_MAX];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Random worlds for the flow engine: flows, their programs, traffic and changes of flows, all from a seed; the same packets go
- * through the engine and through the reference (flow_reference.h), and everything that comes out is compared. One thread;
- * workers are manual, the clock is stopped.
+ * through the engine and through the reference (flow_reference.h), and everything that comes out is compared. In every third
+ * world flows track connections, and both tables of them must be the same. One thread; workers are manual, the clock is stopped.
  */
 #pragma once
 
@@ -20,6 +20,7 @@ struct flow_world_config {
 
 struct flow_world_stats {
 	uint64_t packets, hits, inserted, evicted, outputs, drops, flows, changes, refused, followed;
+	uint64_t connections, tracked, tracked_hits; /* packets and hits in worlds with connection tracking */
 };
 
 /* Once: EAL, ports. 0 or -errno. */

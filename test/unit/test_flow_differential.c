@@ -13,7 +13,7 @@
 #include "flow_world.h"
 
 #define PACKETS 15000 /* of one world */
-#define SEEDS	9
+#define SEEDS	12
 
 static int setup(void **state)
 {
@@ -36,8 +36,10 @@ static void worlds(const struct flow_world_config *how, struct flow_world_stats 
 	assert_true(stats->packets >= PACKETS * SEEDS);
 	assert_true(stats->outputs > stats->packets / 4);
 	assert_int_equal(stats->refused, 0); /* else what is refused would not be tested */
-	print_message("%llu packets, %llu hits, %llu evicted, %llu flows, %llu changes\n",
+	assert_true(stats->connections > 1000);
+	print_message("%llu packets, %llu hits (%llu of %llu tracked), %llu evicted, %llu flows, %llu changes\n",
 		      (unsigned long long)stats->packets, (unsigned long long)stats->hits,
+		      (unsigned long long)stats->tracked_hits, (unsigned long long)stats->tracked,
 		      (unsigned long long)stats->evicted, (unsigned long long)stats->flows,
 		      (unsigned long long)stats->changes);
 }
