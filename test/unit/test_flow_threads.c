@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "fastpath/binding.h"
+#include "fastpath/conntrack.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
 #include "fastpath/ledger.h"
@@ -144,7 +145,13 @@ static void program(struct xv_actions_builder *b, uint32_t recirc)
 	struct xv_encap_params tunnel = {
 		.type = XV_TUNNEL_VXLAN, .flags = XV_ENCAP_DF, .eth_src = {2, 0, 0, 0, (uint8_t)port}, .id = 5};
 	struct xv_encap encap;
+	struct xv_action_ct ct = {.zone = (uint16_t)unit_random(&rnd, 2), .mark_mask = UINT32_MAX, .mark = unit_random(&rnd, 2)};
 
+	/* All workers have packets of the same connections. */
+	if (unit_random(&rnd, 3) != 0) {
+		ct.flags = XV_CT_COMMIT;
+		xv_actions_add(b, XV_ACT_CT, 0, &ct, sizeof(ct));
+	}
 	switch (unit_random(&rnd, recirc == AGAIN ? 6 : 9)) {
 	case 0:
 		xv_actions_add(b, XV_ACT_DROP, XV_DROP_POLICY, NULL, 0);
@@ -248,6 +255,24 @@ static void follow(unsigned int *followed)
 		xv_live_trace_stop();
 }
 
+static void look(const struct xv_ct_info *info, void *arg)
+{
+	*(uint64_t *)arg += info->packets[0];
+}
+
+/* Connections are looked at, and now and then all go. */
+static void disturb_connections(void)
+{
+	uint32_t now_ms = xv_clock_ms(xv_clock_cycles());
+	uint64_t cursor = 0, packets = 0;
+
+	(void)xv_conntrack_expire(xv_flow_conntrack, now_ms);
+	while (xv_conntrack_walk(xv_flow_conntrack, now_ms, &cursor, 16, look, &packets))
+		;
+	if (unit_random(&rnd, 10) == 0)
+		(void)xv_conntrack_flush(xv_flow_conntrack, now_ms, NULL, NULL);
+}
+
 static void workers_and_control(void **state)
 {
 	struct xv_flow *first[GROUPS][2] = {{NULL}}, *second[GROUPS] = {NULL};
@@ -303,6 +328,7 @@ static void workers_and_control(void **state)
 			break;
 		case 4:
 			(void)xv_flows_sweep();
+			disturb_connections();
 			break;
 		case 5:
 			xv_flow_get_stats(first[g][t], &stats);
