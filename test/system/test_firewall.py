@@ -701,3 +701,37 @@ def test_ct_metrics(lab):
     values = dict(l.rsplit(' ', 1) for l in text.splitlines() if not l.startswith('#'))
     assert values['xvio_connections{network="blue"}'] == '1' and values['xvio_connections_half_open'] == '0'
     assert int(values['xvio_connections_inserted_total']) > 0 and int(values['xvio_connections_memory_bytes']) > 0
+
+
+# -- trace
+
+def trace(lab, vm, to, **keys):
+    return lab.daemon.rpc('trace', port=vm, src_mac=mac_text(mac(vm)), dst_mac=mac_text(mac(to)), src=ip(vm), dst=ip(to),
+                          **keys)
+
+
+def test_trace(lab):
+    """Through connection tracking, without a trace of it."""
+    client, _ = lab.stream('a', 'b', 80)
+    lab.stream('b', 'c', 5432)     # so that all are known
+    before = lab.connections()
+    for args, keys, result, rules in (
+            ('ab', {'proto': 'tcp', 'dst_port': 80}, 'sent to b', ['client/out: allow', 'web/http: allow']),
+            ('ab', {'proto': 'tcp', 'dst_port': 8080}, 'dropped: firewall', ['client/out: allow', 'default: deny']),
+            ('ab', {'proto': 'tcp', 'dst_port': 81}, 'dropped: firewall', ['client/out: allow', 'web/2: reject']),
+            ('bc', {'proto': 'tcp', 'dst_port': 5432}, 'sent to c', ['web/6: allow', 'db/sql: allow']),
+            ('ba', {'proto': 'tcp', 'dst_port': 22}, 'dropped: firewall', ['default: deny']),
+            ('ba', {'proto': 'tcp', 'src_port': 80, 'dst_port': client.getsockname()[1]}, 'sent to a',
+             ['web/http: allow', 'client/out: allow'])):
+        answer = trace(lab, *args, **keys)
+        stages = [s['text'] for s in answer['stages']]
+        assert answer['complete'] and answer['result'].startswith(result), (args, keys, answer)
+        assert [s for s in stages if s.startswith('firewall: ')] == ['firewall: ' + r for r in rules], stages
+        assert re.fullmatch(r'zone \d+: (new|established reply)', [s for s in stages if s.startswith('zone')][0]), stages
+    assert 'reply' in ' '.join(stages)
+    answer = lab.daemon.rpc('trace', port='a', dst_mac=mac_text(mac('b')), src=ip('c'), dst=ip('b'))
+    assert answer['result'].startswith('dropped: spoofed')
+    answer = lab.daemon.rpc('trace', port='a', src_mac=mac_text(mac('a')), dst_mac='02:00:00:00:00:66', src=ip('a'),
+                            dst='10.0.0.9', proto='tcp', dst_port=80)
+    assert answer['result'] == 'flooded to b, g; a copy is dropped: firewall (%s)' % answer['drops'][0]['explanation'], answer
+    assert [c['id'] for c in lab.connections()] == [c['id'] for c in before]
