@@ -24,6 +24,7 @@ const char *help_usage(const struct xv_method *method, char *buf, size_t size)
 		[XV_ARGS_LOG] = " level=LEVEL",
 		[XV_ARGS_FLOWS] = " [port=NAME] [network=NAME] [address=ADDRESS] [limit=N]",
 		[XV_ARGS_FLOW] = " ID",
+		[XV_ARGS_CONNECTIONS] = " [KEY=VALUE...]",
 		[XV_ARGS_WATCH] = " [port=NAME] [reason=REASON] [count=N]",
 		[XV_ARGS_TRACE] = " port=NAME KEY=VALUE...",
 		[XV_ARGS_LIVE] = " [KEY=VALUE...] [--write FILE]",
@@ -98,7 +99,7 @@ int help_print(FILE *f, const char *subject)
 
 		if (is_about(method->command, subject) &&
 		    (method->args == XV_ARGS_FLOWS || method->args == XV_ARGS_WATCH || method->args == XV_ARGS_TRACE ||
-		     method->args == XV_ARGS_LIVE))
+		     method->args == XV_ARGS_LIVE || method->args == XV_ARGS_CONNECTIONS))
 			print_keys(f, method->command, NULL, xv_method_keys(method));
 	}
 	if (subject == NULL)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/print.h"
 
+#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +104,13 @@ static const struct {
 };
 
 #define CELL_MAX 200
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *s = json_string_value(json_object_get(object, key));
+
+	return s ? s : "";
+}
 
 /* Exact below 100,000, three digits and a prefix above. */
 static void format_count(double value, char *buf, size_t size)
@@ -331,7 +339,7 @@ static void print_scalar(const char *key, const json_t *value, int indent)
 	putchar('\n');
 }
 
-/* A line for each rule of a policy: "1: allow, protocol tcp, destination_port 80". */
+/* A line for each rule of a policy: "1: allow, protocol tcp, destination_port 80"; of a group: "1: ingress allow, ...". */
 static void print_rules(json_t *rules, int indent)
 {
 	json_t *rule, *value;
@@ -341,13 +349,13 @@ static void print_rules(json_t *rules, int indent)
 
 	printf("%*srules: %zu\n", indent, "", json_array_size(rules));
 	json_array_foreach (rules, i, rule) {
-		printf("%*s%zu: ", indent + 2, "", i + 1);
+		printf("%*s%zu: %s%s%s", indent + 2, "", i + 1, text_of(rule, "direction"),
+		       json_object_get(rule, "direction") != NULL ? " " : "", text_of(rule, "action"));
 		json_object_foreach (rule, key, value) {
+			if (strcmp(key, "action") == 0 || strcmp(key, "direction") == 0)
+				continue;
 			format_text(value, text, sizeof(text));
-			if (strcmp(key, "action") == 0)
-				printf("%s", text);
-			else
-				printf(", %s %s", key, text);
+			printf(", %s %s", key, text);
 		}
 		putchar('\n');
 	}
@@ -448,13 +456,6 @@ void print_host(const json_t *host, const json_t *ports)
 	}
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *s = json_string_value(json_object_get(object, key));
-
-	return s ? s : "";
-}
-
 static long long number_of(const json_t *object, const char *key)
 {
 	return (long long)json_integer_value(json_object_get(object, key));
@@ -476,6 +477,61 @@ void print_flows(const json_t *flows)
 		printf(", actions:%s", text_of(flow, "actions"));
 		if (text_of(flow, "origin")[0] != '\0')
 			printf(", origin:%s", text_of(flow, "origin"));
+		putchar('\n');
+	}
+}
+
+static void print_upper(const char *text)
+{
+	for (; *text != '\0'; text++)
+		putchar(toupper((unsigned char)*text));
+}
+
+static void print_tuple(const char *name, const json_t *tuple)
+{
+	static const char *const keys[][2] = {{"src_port", "sport"}, {"dst_port", "dport"},	 {"id", "id"},	 {"type", "type"},
+					      {"code", "code"},	     {"packets", "packets"}, {"bytes", "bytes"}};
+
+	printf(",%s=(src=%s,dst=%s", name, text_of(tuple, "src"), text_of(tuple, "dst"));
+	for (unsigned int i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (json_object_get(tuple, keys[i][0]) != NULL)
+			printf(",%s=%lld", keys[i][1], number_of(tuple, keys[i][0]));
+	}
+	putchar(')');
+}
+
+void print_connections(const json_t *connections)
+{
+	const json_t *c, *status, *word;
+	size_t i, j;
+
+	json_array_foreach (connections, i, c) {
+		printf("%s", text_of(c, "protocol"));
+		print_tuple("orig", json_object_get(c, "original"));
+		print_tuple("reply", json_object_get(c, "reply"));
+		printf(",zone=%lld", number_of(c, "zone"));
+		if (json_object_get(c, "network") != NULL)
+			printf(",network=%s", text_of(c, "network"));
+		printf(",status=");
+		status = json_object_get(c, "status");
+		json_array_foreach (status, j, word) {
+			print_upper(j > 0 ? "|" : "");
+			print_upper(json_string_value(word));
+		}
+		printf("%s,timeout=%lld", j == 0 ? "UNREPLIED" : "", number_of(c, "timeout_s"));
+		if (number_of(c, "mark") != 0)
+			printf(",mark=%lld", number_of(c, "mark"));
+		if (json_object_get(c, "labels") != NULL)
+			printf(",labels=%s", text_of(c, "labels"));
+		if (json_object_get(c, "helper") != NULL)
+			printf(",helper=%s", text_of(c, "helper"));
+		if (json_object_get(c, "master") != NULL)
+			print_tuple("master", json_object_get(c, "master"));
+		if (json_object_get(c, "state") != NULL) {
+			printf(",protoinfo=(state=");
+			print_upper(text_of(c, "state"));
+			putchar(')');
+		}
 		putchar('\n');
 	}
 }

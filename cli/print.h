@@ -14,6 +14,8 @@ void print_object(json_t *object);
 void print_host(const json_t *host, const json_t *ports);
 /* Flows, a line each, as `ovs-dpctl dump-flows` has them. */
 void print_flows(const json_t *flows);
+/* Connections, a line each, as `ovs-appctl dpctl/dump-conntrack -s` has them. */
+void print_connections(const json_t *connections);
 /* What became of a packet, stage by stage. */
 void print_trace(const json_t *trace);
 /* A packet that was followed: when and where it came in, what it was, then stage by stage when, and what. */

@@ -196,6 +196,8 @@ static int print_result(struct client *client, const struct xv_method *method, j
 		print_json(result);
 	} else if (method == &xv_methods[XV_METHOD_flow_list]) {
 		print_flows(result);
+	} else if (method == &xv_methods[XV_METHOD_ct_list]) {
+		print_connections(result);
 	} else if (method == &xv_methods[XV_METHOD_trace]) {
 		print_trace(result);
 	} else if (json_is_array(result)) {

@@ -60,6 +60,8 @@ static const char *arguments(const struct xv_method *method)
 		return " [port=NAME] [network=NAME] [address=ADDRESS] [limit=N]";
 	case XV_ARGS_FLOW:
 		return " ID";
+	case XV_ARGS_CONNECTIONS:
+		return " [KEY=VALUE...]";
 	case XV_ARGS_WATCH:
 		return " [port=NAME] [reason=REASON] [count=N]";
 	case XV_ARGS_TRACE:

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "control/check.h"
+#include "control/connections.h"
 #include "control/drop_history.h"
 #include "control/flow_list.h"
 #include "control/live_trace.h"
@@ -29,8 +30,11 @@ typedef int handler(struct xv_host *host, const struct xv_object *type, const js
 typedef int starter(struct xv_host *host, const json_t *args, struct xv_task **task, struct xv_err *err);
 static starter *const starters[XV_METHOD_MAX] = {[XV_METHOD_flow_list] = xv_flow_list_start,
 						 [XV_METHOD_flow_show] = xv_flow_show_start,
+						 [XV_METHOD_ct_list] = xv_ct_list_start,
+						 [XV_METHOD_ct_flush] = xv_ct_flush_start,
 						 [XV_METHOD_trace_live] = xv_live_session_call};
-static handler *const flow_list = NULL, *const flow_show = NULL, *const trace_live = NULL;
+static handler *const flow_list = NULL, *const flow_show = NULL, *const trace_live = NULL, *const ct_list = NULL,
+		     *const ct_flush = NULL;
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -242,6 +246,16 @@ static int flow_stats(struct xv_host *host, const struct xv_object *type, const 
 	(void)args;
 	(void)err;
 	*result = xv_report_flows(host);
+	return 0;
+}
+
+static int ct_stats(struct xv_host *host, const struct xv_object *type, const json_t *args,
+		    json_t **result, struct xv_err *err)
+{
+	(void)type;
+	(void)args;
+	(void)err;
+	*result = xv_ct_stats(host);
 	return 0;
 }
 

@@ -84,6 +84,29 @@ static const struct xv_key flow_id_keys[] = {
 	{.name = NULL},
 };
 
+/* Those of TCP and SCTP, and what is true of any protocol. */
+static const char *const connection_states[] = {
+	"syn_sent",	 "syn_recv",	  "established",   "fin_wait",		"close_wait",	  "last_ack", "time_wait", "close",
+	"syn_sent2",	 "closed",	  "cookie_wait",   "cookie_echoed",	"shutdown_sent", "shutdown_recd",
+	"shutdown_ack_sent", "heartbeat_sent", "unreplied", "assured", NULL};
+
+static const struct xv_key connection_keys[] = {
+	{.name = "address", .type = XV_TYPE_PREFIX, .help = "connections with this address at any end"},
+	{.name = "src", .type = XV_TYPE_PREFIX, .help = "opened from this address"},
+	{.name = "dst", .type = XV_TYPE_PREFIX, .help = "opened to this address"},
+	{.name = "proto", .type = XV_TYPE_PROTOCOL, .help = "of this IP protocol"},
+	{.name = "src_port", .type = XV_TYPE_NUMBER, .min = 0, .max = 65535, .help = "opened from this port, of tcp, udp or sctp"},
+	{.name = "dst_port", .type = XV_TYPE_NUMBER, .min = 0, .max = 65535, .help = "opened to this port, of tcp, udp or sctp"},
+	{.name = "zone", .type = XV_TYPE_NUMBER, .min = 0, .max = 65535, .help = "in this zone"},
+	{.name = "network", .type = XV_TYPE_NAME, .ref = "network", .help = "in the zone of this network"},
+	{.name = "state",
+	 .type = XV_TYPE_WORD,
+	 .words = connection_states,
+	 .help = "in this state; unreplied: nobody has answered; assured: it goes only when its time is over"},
+	{.name = "limit", .type = XV_TYPE_NUMBER, .min = 1, .max = 1 << 30, .help = "this many at most"},
+	{.name = NULL},
+};
+
 static const char *const drop_reasons[] = {
 #define X(id, name, explanation) name,
 	XV_DROP_REASONS(X)
@@ -182,6 +205,8 @@ const struct xv_key *xv_method_keys(const struct xv_method *method)
 		return flow_keys;
 	case XV_ARGS_FLOW:
 		return flow_id_keys;
+	case XV_ARGS_CONNECTIONS:
+		return connection_keys;
 	case XV_ARGS_WATCH:
 		return watch_keys;
 	case XV_ARGS_TRACE:

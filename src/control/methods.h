@@ -49,6 +49,12 @@
 	  "show all that is known of a flow")                                                      \
 	X(flow_stats, "flow.stats", "flow stats", NULL, XV_ARGS_NONE, false,                       \
 	  "show how many flows there are and how packets find them")                               \
+	X(ct_list, "ct.list", "ct list", NULL, XV_ARGS_CONNECTIONS, false,                         \
+	  "list tracked connections: tuples, counters, state")                                     \
+	X(ct_flush, "ct.flush", "ct flush", NULL, XV_ARGS_CONNECTIONS, true,                       \
+	  "forget tracked connections, all or those that fit")                                     \
+	X(ct_stats, "ct.stats", "ct stats", NULL, XV_ARGS_NONE, false,                             \
+	  "show how many connections there are, by zone, and what became of others")               \
 	X(trace, "trace", "trace", NULL, XV_ARGS_TRACE, false,                                     \
 	  "say what would become of a packet, step by step; sends nothing")                        \
 	X(trace_live, "trace.live", "trace live", NULL, XV_ARGS_LIVE, false,                       \
@@ -78,6 +84,7 @@ enum xv_args {
 	XV_ARGS_LOG,
 	XV_ARGS_FLOWS,
 	XV_ARGS_FLOW,
+	XV_ARGS_CONNECTIONS,
 	XV_ARGS_WATCH,
 	XV_ARGS_TRACE,
 	XV_ARGS_LIVE,

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "control/host.h"
 #include "control/unix_socket.h"
+#include "fastpath/conntrack.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
 #include "fastpath/ledger.h"
@@ -213,6 +214,35 @@ static void write_flows(FILE *f, const struct xv_host *host)
 	}
 }
 
+static void write_connections(FILE *f, const struct xv_host *host)
+{
+	const struct xv_host_network *n;
+	struct xv_conntrack_stats s;
+	uint32_t limit, in_zone;
+
+	xv_conntrack_get_stats(xv_flow_conntrack, &s);
+	family(f, "connections", "gauge", "Tracked connections, by network");
+	TAILQ_FOREACH (n, &host->networks, entry) {
+		xv_conntrack_get_zone(xv_flow_conntrack, n->zone, &limit, &in_zone);
+		fprintf(f, "xvio_connections{network=\"%s\"} %u\n", n->network->name, in_zone);
+	}
+#define FAMILY(name, member, type, suffix, help)                                                   \
+	family(f, name, type, help);                                                               \
+	fprintf(f, "xvio_" name suffix " %llu\n", (unsigned long long)s.member)
+	FAMILY("connections_half_open", half_open, "gauge", "", "Connections that nobody has answered yet");
+	FAMILY("connections_inserted", inserted, "counter", "_total", "Connections stored");
+	FAMILY("connections_expired", expired, "counter", "_total", "Connections whose time was over");
+	FAMILY("connections_deleted", deleted, "counter", "_total", "Connections closed or flushed");
+	FAMILY("connections_evicted", evicted, "counter", "_total", "Half-open connections that made room for others");
+	FAMILY("connections_refused_full", refused_full, "counter", "_total", "Connections not stored, the table was full");
+	FAMILY("connections_refused_zone", refused_zone, "counter", "_total", "Connections not stored, the zone was full");
+	FAMILY("connections_invalid", invalid, "counter", "_total", "Packets of no connection that open none");
+	FAMILY("connections_nat_exhausted", nat_exhausted, "counter", "_total",
+	       "Connections for which translation found no free address or port");
+	FAMILY("connections_memory_bytes", memory_bytes, "gauge", "", "Memory of the table of connections");
+#undef FAMILY
+}
+
 static void write_networks(FILE *f, const struct xv_host *host)
 {
 	const struct xv_host_network *n;
@@ -276,6 +306,7 @@ char *xv_metrics_text(const struct xv_host *host)
 	write_port_states(f, host);
 	write_workers(f, host);
 	write_flows(f, host);
+	write_connections(f, host);
 	write_networks(f, host);
 	write_process(f);
 	fprintf(f, "# EOF\n");

@@ -9,7 +9,10 @@
 #include <rte_ether.h>
 
 #include "control/packet_text.h"
+#include "base/clock.h"
 #include "fastpath/bridge.h"
+#include "fastpath/conntrack.h"
+#include "fastpath/firewall.h"
 #include "fastpath/flow.h"
 #include "fastpath/policy.h"
 #include "fastpath/resolve.h"
@@ -151,11 +154,15 @@ static void output(struct tale *t, const struct xv_port *out, const uint8_t *fra
 
 /* ---- Policies and flows ---- */
 
-/* What a decision by configuration says: "web: rule 3: deny". */
+/* What a decision by configuration says: "web: rule 3: deny", "firewall: web/http: allow". */
 static void say_decision(struct tale *t, const char *stage, const struct xv_decision *decision)
 {
-	say(t, stage, "policy %s: %s: %s", decision->policy, decision->rule,
-	    decision->type == XV_ACT_DROP ? "deny" : "allow");
+	bool firewall = strcmp(decision->policy, "firewall") == 0;
+
+	say(t, stage, "%s%s: %s: %s", firewall ? "" : "policy ", decision->policy, decision->rule,
+	    decision->reject		      ? "reject"
+	    : decision->type == XV_ACT_DROP ? "deny"
+					      : "allow");
 }
 
 static void say_flow(struct walk *k, const struct xv_flow *flow)
@@ -186,6 +193,24 @@ static bool let_in(struct tale *t, const struct xv_port *out, const struct xv_bi
 	verdict = xv_policy_check(policy, &key, &mask, &rule);
 	snprintf(stage, sizeof(stage), "ingress policy of %s", out->name);
 	say(t, stage, "policy %s: %s: %s", xv_policy_name(policy), xv_policy_rule_name(policy, rule),
+	    verdict == XV_POLICY_ALLOW ? "allow" : "deny");
+	return verdict == XV_POLICY_ALLOW;
+}
+
+/* The firewall of a port, for the same: bridge.c, let_in_tracked(). */
+static bool let_in_tracked(struct walk *k, const struct xv_port *out, const struct xv_binding *binding)
+{
+	const struct xv_policy *policy;
+	struct xv_flow_key mask = {0};
+	char stage[XV_NAME_LEN + 24];
+	enum xv_verdict verdict;
+	uint32_t rule;
+
+	verdict = xv_firewall_check(binding->firewall, XV_FIREWALL_TO_VM, &k->key, &mask, &policy, &rule);
+	if (policy == NULL)
+		return true;
+	snprintf(stage, sizeof(stage), "firewall of %s", out->name);
+	say(k->tale, stage, "firewall: %s: %s", xv_policy_rule_name(policy, rule),
 	    verdict == XV_POLICY_ALLOW ? "allow" : "deny");
 	return verdict == XV_POLICY_ALLOW;
 }
@@ -234,7 +259,9 @@ static void flood(struct walk *k, const struct xv_bridge_answer *answer)
 
 		memcpy(copy, k->frame, len);
 		retag(copy, &len, answer, answer->ports[i].tagged);
-		if (let_in(k->tale, out, atomic_load(&out->binding), copy, len))
+		if (!let_in_tracked(k, out, atomic_load(&out->binding)))
+			drop(k->tale, XV_DROP_FIREWALL, out);
+		else if (let_in(k->tale, out, atomic_load(&out->binding), copy, len))
 			output(k->tale, out, copy, len);
 		else
 			drop(k->tale, XV_DROP_POLICY, out);
@@ -396,6 +423,38 @@ static void output_to(struct walk *k, uint32_t port, const struct xv_encap *enca
 		output(k->tale, p->port, k->frame, len + encap->len);
 }
 
+/* What connection tracking would say. What commits a connection is told, and changes nothing here. */
+static void track(struct walk *k, const struct xv_action_ct *ct)
+{
+	static const struct {
+		uint32_t bit;
+		const char *name;
+	} states[] = {{XV_CS_INVALID, " invalid"}, {XV_CS_NEW, " new"},	    {XV_CS_ESTABLISHED, " established"},
+		      {XV_CS_RELATED, " related"}, {XV_CS_REPLY, " reply"}};
+	struct rte_mbuf m = {.buf_addr = k->frame, .data_len = (uint16_t)RTE_MIN(k->len, (uint32_t)UINT16_MAX),
+			     .pkt_len = k->len, .nb_segs = 1};
+	struct xv_flow_layout layout;
+	struct xv_flow_key key = k->key;
+	char text[64] = "";
+	size_t n = 0;
+
+	if ((ct->flags & (XV_CT_NAT | XV_CT_CLEAR)) != 0 || k->rewritten ||
+	    xv_flow_extract(k->frame, m.data_len, k->len, &key, &layout) != XV_FLOW_OK) {
+		lose_track(k, "connection tracking, with translation or after headers were rewritten");
+		return;
+	}
+	if ((ct->flags & XV_CT_COMMIT) != 0) {
+		say(k->tale, "connection", "would be stored in zone %u", ct->zone);
+		return;
+	}
+	(void)xv_conntrack_peek(xv_flow_conntrack, ct->zone, &m, &k->key, &layout, xv_clock_ms(xv_clock_cycles()));
+	for (unsigned int i = 0; i < RTE_DIM(states); i++) {
+		if ((k->key.ct_state & states[i].bit) != 0)
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s", states[i].name);
+	}
+	say(k->tale, "connection", "zone %u:%s", ct->zone, text);
+}
+
 static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 {
 	const struct xv_action *a = xv_action_first(program), *next;
@@ -464,7 +523,8 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			k->key.recirc_id = a->arg;
 			k->recirculated = true;
 			return;
-		case XV_ACT_CT: /* what connection tracking would say is not asked yet */
+		case XV_ACT_CT:
+			track(k, data);
 			break;
 		case XV_ACT_FORWARD:
 			forward(k);
@@ -497,8 +557,7 @@ static void walk_on(struct walk *k)
 		const struct xv_flow *flow = xv_flow_peek(&k->key);
 		struct xv_flow_key mask = {0};
 		struct xv_decision decision;
-		uint64_t action[2] = {0};
-		struct xv_action *a = (struct xv_action *)(void *)action;
+		uint64_t program[XV_DECISION_WORDS];
 		bool decided;
 
 		k->recirculated = false;
@@ -508,7 +567,9 @@ static void walk_on(struct walk *k)
 		}
 		decided = xv_resolve(k->in, k->binding, &k->key, &mask, &decision);
 		if (decided && decision.policy[0] != '\0')
-			say_decision(k->tale, k->key.recirc_id == 0 ? "egress policy" : "ingress policy", &decision);
+			say_decision(k->tale, (k->key.recirc_id & XV_RECIRC_TO_PORT) == XV_RECIRC_TO_PORT ? "ingress policy"
+												  : "egress policy",
+				     &decision);
 		if (decided || flow != NULL)
 			say_flow(k, flow);
 		if (flow != NULL) {
@@ -516,10 +577,7 @@ static void walk_on(struct walk *k)
 
 			run(k, actions->program, actions->bytes);
 		} else if (decided) {
-			a->type = (uint16_t)decision.type;
-			a->bytes = sizeof(*a);
-			a->arg = decision.arg;
-			run(k, action, a->bytes);
+			run(k, program, xv_decision_program(&decision, program));
 		} else {
 			say(k->tale, "flow", "none matches");
 			end(k, XV_DROP_NO_FLOW);
@@ -546,7 +604,7 @@ static void network(struct walk *k)
 	size_t told;
 	uint8_t *as_it_came;
 
-	if (k->binding->egress_policy != NULL) {
+	if (k->binding->egress_policy != NULL || k->binding->tracked) {
 		flows(k);
 		return;
 	}

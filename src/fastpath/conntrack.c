@@ -33,6 +33,11 @@ struct way {
 	struct xv_ct_packet packet;
 };
 
+static bool same_addr(const union xv_ip_addr *a, const union xv_ip_addr *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
 static const struct xv_ct_proto *proto_of(uint8_t proto, bool ipv6)
 {
 	switch (proto) {
@@ -469,6 +474,45 @@ int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *acti
 			return rc;
 	}
 	return -EADDRINUSE;
+}
+
+bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_mbuf *m, struct xv_flow_key *key,
+		       const struct xv_flow_layout *layout, uint32_t now_ms)
+{
+	const struct xv_action_ct action = {.zone = zone};
+	struct xv_ct_expected e;
+	struct xv_conn from = {0}, *conn;
+	struct way w = {.ct = ct, .action = &action, .key = key, .now_ms = now_ms};
+
+	w.kind = xv_ct_tuple_of(m, key, layout, zone, &w.tuple, &w.packet);
+	clear(key);
+	key->ct_state = XV_CS_TRACKED | XV_CS_INVALID;
+	key->ct_zone = zone;
+	if (w.kind == XV_CT_KIND_NONE)
+		return false;
+	conn = xv_ct_find(ct, &w.tuple, xv_ct_hash(ct, &w.tuple), now_ms, &w.dir);
+	if (conn != NULL) {
+		uint32_t state = state_of(&w, conn);
+
+		/* An error tells whoever sent that packet, nobody else. */
+		if (w.kind == XV_CT_KIND_QUERY || same_addr(&key->ip_dst, &conn->tuple[w.dir].dst))
+			show_conn(&w, conn, w.kind == XV_CT_KIND_QUERY && w.dir == XV_CT_REPLY
+						    ? (state & ~(uint32_t)XV_CS_NEW) | XV_CS_ESTABLISHED
+						    : state);
+		xv_conn_unlock(conn);
+		return (key->ct_state & XV_CS_INVALID) == 0;
+	}
+	if (w.kind == XV_CT_KIND_ERROR ||
+	    !proto_of(w.packet.proto, w.packet.ipv6)->open(&from, &w.packet, ct->pick_up, xv_ct_timeouts(ct, 0), now_ms))
+		return false;
+	w.dir = XV_CT_ORIGINAL;
+	from.tuple[XV_CT_ORIGINAL] = w.tuple;
+	if (xv_ct_expected(ct->helpers, &w.tuple, false, now_ms, &e)) {
+		from.flags |= XV_CONN_RELATED;
+		from.master = e.master_tuple;
+	}
+	show_conn(&w, &from, state_of(&w, &from) | XV_CS_NEW);
+	return false;
 }
 
 /* ---- The hot way ---- */

@@ -153,6 +153,13 @@ void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, u
 
 /* ---- Looking and tidying up: control ---- */
 
+/*
+ * What a look-up in the zone would say of this packet, in the ct_ fields of key; nothing changes. TCP's sequence numbers and
+ * checksums are not looked at, so that it can be asked about packets that are made up. True: of a connection that is stored.
+ */
+bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_mbuf *m, struct xv_flow_key *key,
+		       const struct xv_flow_layout *layout, uint32_t now_ms);
+
 struct xv_ct_info {
 	struct xv_ct_tuple original, reply;
 	uint64_t packets[2], bytes[2]; /* from the L3 header to the end of the frame */

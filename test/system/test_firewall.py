@@ -12,6 +12,7 @@ Each test begins with these groups; sockets are opened in the VM's namespace by 
 import contextlib
 import ctypes
 import errno
+import json
 import os
 import pathlib
 import re
@@ -21,11 +22,12 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'lib'))
-from xvio import Error, Xviod  # noqa: E402
+from xvio import Error, Xviod, program  # noqa: E402
 
 PREFIX = 'xvf%d' % (os.getpid() % 100000)
 VMS = 'abcg'
@@ -200,6 +202,12 @@ class Lab:
             if found or time.monotonic() > deadline:
                 return found
             time.sleep(0.01)
+
+    def ctl(self, *args):
+        return run(program('xvioctl'), '-s', self.daemon.api, *args)
+
+    def connections(self, **keys):
+        return self.daemon.rpc('ct.list', **keys)
 
     def balance(self):
         deadline = time.monotonic() + 3
@@ -558,6 +566,8 @@ def test_flooding(lab):
     client, server = lab.udp('a', 4100), lab.udp('c', 5003)
     client.sendto(b'x', (ip('c'), 5003))
     assert server.recv(9) == b'x'     # ARP is done
+    lab.ctl('ct', 'flush')
+    inserted = lab.daemon.rpc('ct.stats')['inserted']
     g, b = lab.raw('g'), lab.raw('b')
     lab.daemon.rpc('mac.flush', network='blue')
     before = lab.drops('a')
@@ -565,9 +575,163 @@ def test_flooding(lab):
     assert server.recv(99) == b'flooded-0001'
     lab.dropped('a', 'firewall', before=before)     # for b
     assert lab.drops('a')['firewall'] == before.get('firewall', 0) + 1
+    assert lab.daemon.rpc('ct.stats')['inserted'] == inserted + 1     # for c and g
     server.sendto(b'answer', (ip('a'), 4100))
     assert client.recv(9) == b'answer'
     b.settimeout(0.05)
     with pytest.raises(TimeoutError):
         while True:
             assert b'flooded-0001' not in b.recv(65536)
+
+
+# -- connections
+
+def test_ct_list(lab):
+    lab.daemon.rpc('ct.flush')
+    client, server = lab.stream('a', 'b', 80)
+    for _ in range(10):
+        assert lab.passes(client, server)
+    one, other = lab.udp('a', 4200), lab.udp('c', 5004)
+    one.sendto(b'12345678', (ip('c'), 5004))
+    assert other.recv(9) == b'12345678'
+    port = client.getsockname()[1]
+    c, = lab.connections(dst_port=80)
+    assert c['protocol'] == 'tcp' and c['state'] == 'established' and c['network'] == 'blue' and c['zone'] > 0
+    assert {k: c['original'][k] for k in ('src', 'dst', 'src_port', 'dst_port')} == \
+        {'src': ip('a'), 'dst': ip('b'), 'src_port': port, 'dst_port': 80}
+    assert c['reply']['src'] == ip('b') and c['reply']['dst_port'] == port
+    assert c['status'] == ['seen_reply', 'assured'] and c['timeout_s'] > 3600
+    u, = lab.connections(state='unreplied')
+    assert u['original']['dst_port'] == 5004 and u['status'] == [] and u['original']['packets'] == 1
+    assert u['original']['bytes'] == 20 + 8 + 8 and u['reply']['packets'] == 0
+    # Counters are exact, of packets that only fused flows have seen, too.
+    for n in (1, 7, 50):
+        before = lab.connections(state='unreplied')[0]['original']['packets']
+        for _ in range(n):
+            one.sendto(b'12345678', (ip('c'), 5004))
+            assert other.recv(9) == b'12345678'
+        assert lab.connections(state='unreplied')[0]['original']['packets'] == before + n
+    line, = [l for l in lab.ctl('ct', 'list').splitlines() if l.startswith('tcp')]
+    assert re.fullmatch(r'tcp,orig=\(src=10\.0\.0\.1,dst=10\.0\.0\.2,sport=%d,dport=80,packets=\d+,bytes=\d+\),'
+                        r'reply=\(src=10\.0\.0\.2,dst=10\.0\.0\.1,sport=80,dport=%d,packets=\d+,bytes=\d+\),zone=\d+,'
+                        r'network=blue,status=SEEN_REPLY\|ASSURED,timeout=\d+,protoinfo=\(state=ESTABLISHED\)' %
+                        (port, port), line), line
+
+
+def test_group_show(lab):
+    assert re.search(r'^  1: ingress allow, name http, protocol tcp, port 80$', lab.ctl('group', 'show', 'web'), re.M)
+
+
+def test_ct_filters_and_flush(lab):
+    lab.daemon.rpc('ct.flush')
+    lab.stream('a', 'b', 80)
+    lab.stream('b', 'c', 5432)
+    lab.stream('a', 'b', 80, True)
+    for keys, n in (({}, 3), ({'address': ip('b')}, 2), ({'address': '10.0.0.0/24'}, 2), ({'address': ip('a', True)}, 1),
+                    ({'src': ip('b')}, 1), ({'dst': ip('b')}, 1), ({'proto': 'udp'}, 0), ({'proto': 'tcp'}, 3),
+                    ({'dst_port': 80}, 2), ({'src_port': 80}, 0), ({'network': 'blue'}, 3), ({'zone': 65000}, 0),
+                    ({'state': 'established'}, 3), ({'state': 'assured'}, 3), ({'state': 'unreplied'}, 0), ({'limit': 2}, 2),
+                    ({'src': ip('a'), 'dst_port': 80}, 1)):
+        assert len(lab.connections(**keys)) == n, keys
+    with pytest.raises(Error, match='established'):
+        lab.connections(state='etablished')
+    stats = lab.daemon.rpc('ct.stats')
+    zone, = stats['zones']
+    assert stats['connections'] == zone['connections'] == 3 and zone['network'] == 'blue'
+    assert lab.daemon.rpc('ct.flush', dst_port=5432) == {'flushed': 1}
+    assert lab.ctl('ct', 'flush', 'address=' + ip('a', True)) == 'flushed: 1\n'
+    assert [c['original']['dst'] for c in lab.connections()] == [ip('b')]
+    assert lab.daemon.rpc('ct.stats')['deleted'] == stats['deleted'] + 2
+    assert re.search(r'^connections: 1$', lab.ctl('ct', 'stats'), re.M)
+
+
+def test_a_flushed_connection_is_opened_again(lab):
+    """... by its next packet, if the rules allow it from that end."""
+    client, server = lab.stream('a', 'b', 80)
+    for _ in range(5):
+        assert lab.passes(client, server)
+    lab.daemon.rpc('ct.flush')
+    assert lab.passes(client, server) and lab.passes(server, client) and lab.passes(client, server)
+    lab.daemon.rpc('ct.flush')     # the client has nothing left to acknowledge
+    before = lab.drops('b')
+    server.send(b'x')
+    lab.dropped('b', 'firewall', before=before)
+
+
+def test_many_connections_hold_nobody_up(lab):
+    lab.daemon.rpc('ct.flush')
+    lab.daemon.rpc('mac.flush', network='blue')
+    g, c = lab.raw('g'), lab.udp('c', 5000)
+    c.sendto(b'x', (ip('g'), 9))      # who c is
+    frame = bytearray(eth(mac('c'), mac('g'), 0x800, udp4(ip('g'), ip('c'), 0, 5000)))
+    n = 20000
+    received = lab.daemon.port('g')['rx_packets']
+    for i in range(n):
+        frame[34:36] = struct.pack('!H', 10000 + i)
+        g.send(frame)
+        if i % 100 == 99:
+            deadline = time.monotonic() + 2
+            while lab.daemon.port('g')['rx_packets'] < received + i - 100:
+                assert time.monotonic() < deadline
+    start = time.monotonic()
+    other = Xviod(dir=lab.daemon.dir)
+    other.rpc('version')
+    lab.daemon.sock.sendall(b'{"jsonrpc": "2.0", "id": 0, "method": "ct.list", "params": {"dst_port": 5000}}\n')
+    worst = 0
+    while not select.select([lab.daemon.sock], [], [], 0)[0] or worst == 0:
+        start = time.monotonic()
+        other.rpc('version')
+        worst = max(worst, time.monotonic() - start)
+    found = json.loads(lab.daemon.reader.readline())['result']
+    other.hang_up()
+    assert len({c['id'] for c in found}) == len(found) >= 0.9 * n and worst < 0.25, (len(found), worst)
+    assert lab.daemon.rpc('ct.flush', dst_port=5000)['flushed'] == len(found)
+
+
+def test_ct_metrics(lab):
+    lab.daemon.rpc('ct.flush')
+    lab.stream('a', 'b', 80)
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        address = '127.0.0.1:%d' % s.getsockname()[1]
+    lab.daemon.rpc('daemon.set', metrics=address)
+    with urllib.request.urlopen('http://%s/metrics' % address, timeout=5) as r:
+        text = r.read().decode()
+    lab.daemon.rpc('daemon.set', metrics=None)
+    values = dict(l.rsplit(' ', 1) for l in text.splitlines() if not l.startswith('#'))
+    assert values['xvio_connections{network="blue"}'] == '1' and values['xvio_connections_half_open'] == '0'
+    assert int(values['xvio_connections_inserted_total']) > 0 and int(values['xvio_connections_memory_bytes']) > 0
+
+
+# -- trace
+
+def trace(lab, vm, to, **keys):
+    return lab.daemon.rpc('trace', port=vm, src_mac=mac_text(mac(vm)), dst_mac=mac_text(mac(to)), src=ip(vm), dst=ip(to),
+                          **keys)
+
+
+def test_trace(lab):
+    """Through connection tracking, without a trace of it."""
+    client, _ = lab.stream('a', 'b', 80)
+    lab.stream('b', 'c', 5432)     # so that all are known
+    before = lab.connections()
+    for args, keys, result, rules in (
+            ('ab', {'proto': 'tcp', 'dst_port': 80}, 'sent to b', ['client/out: allow', 'web/http: allow']),
+            ('ab', {'proto': 'tcp', 'dst_port': 8080}, 'dropped: firewall', ['client/out: allow', 'default: deny']),
+            ('ab', {'proto': 'tcp', 'dst_port': 81}, 'dropped: firewall', ['client/out: allow', 'web/2: reject']),
+            ('bc', {'proto': 'tcp', 'dst_port': 5432}, 'sent to c', ['web/6: allow', 'db/sql: allow']),
+            ('ba', {'proto': 'tcp', 'dst_port': 22}, 'dropped: firewall', ['default: deny']),
+            ('ba', {'proto': 'tcp', 'src_port': 80, 'dst_port': client.getsockname()[1]}, 'sent to a',
+             ['web/http: allow', 'client/out: allow'])):
+        answer = trace(lab, *args, **keys)
+        stages = [s['text'] for s in answer['stages']]
+        assert answer['complete'] and answer['result'].startswith(result), (args, keys, answer)
+        assert [s for s in stages if s.startswith('firewall: ')] == ['firewall: ' + r for r in rules], stages
+        assert re.fullmatch(r'zone \d+: (new|established reply)', [s for s in stages if s.startswith('zone')][0]), stages
+    assert 'reply' in ' '.join(stages)
+    answer = lab.daemon.rpc('trace', port='a', dst_mac=mac_text(mac('b')), src=ip('c'), dst=ip('b'))
+    assert answer['result'].startswith('dropped: spoofed')
+    answer = lab.daemon.rpc('trace', port='a', src_mac=mac_text(mac('a')), dst_mac='02:00:00:00:00:66', src=ip('a'),
+                            dst='10.0.0.9', proto='tcp', dst_port=80)
+    assert answer['result'] == 'flooded to b, g; a copy is dropped: firewall (%s)' % answer['drops'][0]['explanation'], answer
+    assert [c['id'] for c in lab.connections()] == [c['id'] for c in before]
