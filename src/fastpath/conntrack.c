@@ -182,6 +182,8 @@ static int carry_out(const struct way *w, struct xv_conn *conn, bool again)
 	} else if (again) {
 		return 0;
 	}
+	if (rc == 0 && conn->flags & XV_CONN_HELPER && !error && w->key->ip_frag != XV_FRAG_NONE)
+		return -EPROTO; /* what helpers write has no room in fragments */
 	if (rc == 0 && conn->flags & XV_CONN_HELPER && !error)
 		rc = xv_ct_helper_packet(w->ct->helpers, conn, w->dir, w->m, w->key, w->layout, w->now_ms);
 	return rc;
@@ -457,6 +459,20 @@ int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *acti
 			return rc;
 	}
 	return -EADDRINUSE;
+}
+
+enum xv_drop xv_conntrack_why(int rc)
+{
+	switch (rc) {
+	case -ENOBUFS:
+		return XV_DROP_CT_FULL;
+	case -EDQUOT:
+		return XV_DROP_CT_LIMIT;
+	case -EPROTO:
+		return XV_DROP_CT_HELPER;
+	default:
+		return XV_DROP_CT_NAT;
+	}
 }
 
 /* ---- The hot way ---- */
