@@ -451,7 +451,7 @@ static void copy_ct(struct xv_flow_key *to, const struct xv_flow_key *from)
 	to->ct_dst = from->ct_dst;
 }
 
-/* What the whole became by translation becomes the fragment: addresses, and in the first one what is in its first segment. */
+/* What translation made of the whole: addresses, and in the first fragment whatever is in its first segment. */
 static bool translate(const struct piece *p, const struct xv_flow_key *to, const struct rte_mbuf *whole, uint32_t headers)
 {
 	struct xv_held *held = xv_held_of(p->buf);
