@@ -157,11 +157,13 @@ static bool let_in_tracked(const struct xv_binding *b, struct rte_mbuf *m, struc
 		return false;
 	if (tracked->committed || (tracked->key->ct_state & XV_CS_NEW) == 0)
 		return true;
+	if (tracked->key->ip_frag != XV_FRAG_NONE) /* one of a datagram opens no connection: the next packet will */
+		return true;
 	action.zone = b->zone;
 	key = *tracked->key;
 	rc = xv_conntrack_packet(xv_flow_conntrack, &action, m, &key, tracked->layout, tracked->now_ms, &tracked->hit);
 	tracked->committed = rc == 0;
-	*reason = xv_drop_untracked(rc);
+	*reason = xv_conntrack_why(rc);
 	return tracked->committed; /* what cannot be stored goes to nobody */
 }
 

@@ -196,6 +196,8 @@ static int carry_out(const struct way *w, struct xv_conn *conn, bool again)
 	} else if (again) {
 		return 0;
 	}
+	if (rc == 0 && conn->flags & XV_CONN_HELPER && !error && w->key->ip_frag != XV_FRAG_NONE)
+		return -EPROTO; /* what helpers write has no room in fragments */
 	if (rc == 0 && conn->flags & XV_CONN_HELPER && !error)
 		rc = xv_ct_helper_packet(w->ct->helpers, conn, w->dir, w->m, w->key, w->layout, w->now_ms);
 	return rc;
@@ -513,6 +515,20 @@ bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_
 	}
 	show_conn(&w, &from, state_of(&w, &from) | XV_CS_NEW);
 	return false;
+}
+
+enum xv_drop xv_conntrack_why(int rc)
+{
+	switch (rc) {
+	case -ENOBUFS:
+		return XV_DROP_CT_FULL;
+	case -EDQUOT:
+		return XV_DROP_CT_LIMIT;
+	case -EPROTO:
+		return XV_DROP_CT_HELPER;
+	default:
+		return XV_DROP_CT_NAT;
+	}
 }
 
 /* ---- The hot way ---- */

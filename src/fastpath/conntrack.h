@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "net/drop.h"
 #include "net/flow_key.h"
 
 struct rte_mbuf;
@@ -133,10 +134,13 @@ struct xv_ct_hit {
  *   -ENOSPC   no free address or port for translation
  *   -EADDRINUSE another connection has the reply's addresses and ports
  *   -EINVAL   the packet cannot be translated
- * The packet's first segment must be writable if flags have XV_CT_NAT.
+ * The packet's first segment must be writable if flags have XV_CT_NAT. A fragment has no connection of its own: its datagram
+ * is to be put together before (fragments.h), and comes with key->ip_frag XV_FRAG_FIRST; such a packet keeps its length.
  */
 int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *action, struct rte_mbuf *m,
 			struct xv_flow_key *key, struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit);
+/* What such a packet is dropped for. */
+enum xv_drop xv_conntrack_why(int rc);
 
 /*
  * The next packet of a connection whose hit was steady: advance it. True if it is still that connection, mark and labels are what

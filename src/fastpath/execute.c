@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "fastpath/flow.h"
+#include "fastpath/fragments.h"
 #include "fastpath/fused.h"
 #include "fastpath/live_state.h"
 #include "fastpath/meter.h"
@@ -367,32 +368,50 @@ static void forward(struct walk *k)
 		drop(k, XV_DROP_MALFORMED);
 }
 
-enum xv_drop xv_drop_untracked(int rc)
+/* A fragment: its walk ends here, and goes on by the rest of the program when all of its datagram are there. */
+static void hold(struct walk *k, const struct xv_action *a, const uint8_t *end)
 {
-	switch (rc) {
-	case -ENOBUFS:
-		return XV_DROP_CT_FULL;
-	case -EDQUOT:
-		return XV_DROP_CT_LIMIT;
-	case -EPROTO:
-		return XV_DROP_CT_HELPER;
-	default:
-		return XV_DROP_CT_NAT;
+	uint32_t bytes = (uint32_t)(end - (const uint8_t *)a);
+	struct rte_mbuf *buf = rte_pktmbuf_alloc(xv_packet_pool());
+	struct xv_held *held;
+
+	stop_recording(k);
+	if (unlikely(buf == NULL || sizeof(*held) + bytes > rte_pktmbuf_tailroom(buf))) {
+		drop(k, buf == NULL ? XV_DROP_NO_BUFFER : XV_DROP_FRAG_LIMIT);
+		rte_pktmbuf_free(buf);
+		return;
 	}
+	held = xv_held_of(buf);
+	*held = (struct xv_held){.key = k->key,
+				 .layout = k->layout,
+				 .hit = k->hit,
+				 .trunc = k->trunc,
+				 .passes = *k->passes,
+				 .bytes = bytes};
+	memcpy(held->program, a, bytes);
+	count(&k->w->counters[k->m->port].held, 1);
+	xv_fragments_hold(k->w->fragments, xv_flow_conntrack, k->m, buf, xv_worker_now_ms(k->w));
+	k->m = NULL;
 }
 
-static void track(struct walk *k, const struct xv_action_ct *ct)
+/* a: the ct action, in a program that ends at end. */
+static void track(struct walk *k, const struct xv_action *a, const uint8_t *end)
 {
+	const struct xv_action_ct *ct = (const struct xv_action_ct *)(const void *)a->data;
 	const struct xv_ct_hit before = k->hit;
 	struct recording *r = k->recording;
 	int rc;
 
 	if ((ct->flags & XV_CT_NAT) != 0 && own(k) == NULL)
 		return;
+	if (unlikely(k->key.ip_frag != XV_FRAG_NONE && (ct->flags & XV_CT_CLEAR) == 0)) {
+		hold(k, a, end);
+		return;
+	}
 	rc = xv_conntrack_packet(xv_flow_conntrack, ct, k->m, &k->key, &k->layout, xv_worker_now_ms(k->w), &k->hit);
 	if (unlikely(rc != 0)) {
 		stop_recording(k);
-		drop(k, xv_drop_untracked(rc));
+		drop(k, xv_conntrack_why(rc));
 		return;
 	}
 	if (r == NULL || !r->on || (ct->flags & XV_CT_CLEAR) != 0)
@@ -520,7 +539,7 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			k->recirculated = true;
 			return;
 		case XV_ACT_CT:
-			track(k, (const struct xv_action_ct *)(const void *)a->data);
+			track(k, a, end);
 			break;
 		case XV_ACT_FORWARD:
 			forward(k);
@@ -605,6 +624,54 @@ static void walk_on(struct walk *k)
 	} while (k->m != NULL && k->recirculated);
 }
 
+/* ---- Fragments ---- */
+
+void xv_flow_drop_fragment(void *worker, struct rte_mbuf *m, enum xv_drop reason)
+{
+	struct xv_worker *w = worker;
+
+	count(&w->counters[m->port].held, (uint64_t)-1);
+	xv_packet_drop(w, m, reason);
+}
+
+/* A fragment goes on behind the ct action that held it. */
+static void resume(struct xv_worker *w, struct rte_mbuf *m, const struct xv_held *held)
+{
+	const struct xv_action *ct = xv_action_first(held->program), *next = xv_action_next(ct);
+	unsigned int passes = held->passes;
+	struct walk k = {.w = w,
+			 .in = xv_port_by_id(m->port),
+			 .m = m,
+			 .key = held->key,
+			 .layout = held->layout,
+			 .passes = &passes,
+			 .trunc = held->trunc,
+			 .hit = held->hit};
+
+	count(&w->counters[m->port].held, (uint64_t)-1);
+	if (k.in != NULL)
+		k.binding = atomic_load_explicit(&k.in->binding, memory_order_acquire);
+	if (k.binding == NULL) {
+		drop(&k, XV_DROP_UNBOUND);
+		return;
+	}
+	run(&k, (const uint64_t *)(const void *)next, held->bytes - ct->bytes);
+	if (k.m != NULL)
+		walk_on(&k);
+}
+
+/* Whatever is complete now goes on; and what that completes further on. Each step leads on in a fragment's program, or uses up one of
+ * its passes: this ends. */
+static void resume_fragments(struct xv_worker *w)
+{
+	struct rte_mbuf *m, *buf;
+
+	while (xv_fragments_take(w->fragments, &m, &buf)) {
+		resume(w, m, xv_held_of(buf));
+		rte_pktmbuf_free(buf);
+	}
+}
+
 void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
 		     const struct xv_fused_place *place)
 {
@@ -634,4 +701,5 @@ void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_bi
 		k.recording = &recording;
 	}
 	walk_on(&k);
+	resume_fragments(w);
 }

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "fastpath/flow.h"
+#include "fastpath/fragments.h"
 #include "fastpath/fused.h"
 #include "fastpath/live_state.h"
 #include "fastpath/network.h"
@@ -170,6 +171,19 @@ static void tell_flows_wanted(struct xv_worker *w)
 	(void)eventfd_write(xv_flows_event_fd, 1);
 }
 
+static bool port_is_gone(uint16_t port_id)
+{
+	return xv_port_by_id(port_id) == NULL;
+}
+
+/* Fragments wait for others: not for ever, and not if their port is gone, which a barrier is for. */
+static void tidy_fragments(struct xv_worker *w, uint64_t barrier)
+{
+	if (barrier != atomic_load_explicit(&w->barrier_done, memory_order_relaxed))
+		xv_fragments_forget(w->fragments, port_is_gone);
+	xv_fragments_expire(w->fragments, xv_worker_now_ms(w));
+}
+
 /* One time around. Returns how many packets moved. */
 static unsigned int poll_round(struct xv_worker *w)
 {
@@ -189,6 +203,8 @@ static unsigned int poll_round(struct xv_worker *w)
 	moved += poll_injected(w);
 	if (unlikely(w->n_waiting > 0))
 		xv_tunnel_waiting(w);
+	if (unlikely(xv_fragments_any(w->fragments)))
+		tidy_fragments(w, barrier);
 	if (w->n_outputs > 0)
 		moved += xv_output_flush_all(w);
 	if (unlikely(sweep_pending(w)))
@@ -263,6 +279,8 @@ static void sleep_until_woken(struct xv_worker *w)
 			us = RTE_MIN(us, (w->earliest - w->now) * 1000000 / xv_clock.hz + 1);
 		timeout = (struct timespec){.tv_nsec = (long)us * 1000};
 		w->naps++;
+	} else if (xv_fragments_any(w->fragments)) {
+		timeout.tv_sec = 1; /* those that do not come have to be given up */
 	}
 	count(&w->sleeps, 1);
 	xv_rcu_offline(w->id);

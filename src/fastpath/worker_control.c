@@ -19,6 +19,7 @@
 #include "base/watchdog.h"
 #include "fastpath/drop_watch.h"
 #include "fastpath/flow.h"
+#include "fastpath/fragments.h"
 #include "fastpath/fused.h"
 #include "fastpath/live_state.h"
 #include "fastpath/network.h"
@@ -78,6 +79,7 @@ static void *worker_main(void *arg)
 static void worker_free(struct xv_worker *w)
 {
 	xv_fused_destroy(w->fused);
+	xv_fragments_destroy(w->fragments);
 	if (w->flow_reader != NULL)
 		xv_cls_reader_destroy(xv_flow_classifier, w->flow_reader);
 	xv_lazy_free(w->counters, XV_MAX_PORTS * sizeof(*w->counters));
@@ -153,6 +155,7 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 	if (w->epoll_fd < 0 || w->wake_fd < 0 || w->counters == NULL || w->outputs == NULL || w->flow_counts == NULL ||
 	    w->drop_ring == NULL || w->live_ring == NULL ||
 	    xv_fused_create(xv_fused_entries, w->flow_counts, &w->fused) != 0 ||
+	    xv_fragments_create(xv_flow_drop_fragment, w, &w->fragments) != 0 ||
 	    xv_cls_reader_create(xv_flow_classifier, &w->flow_reader) != 0 ||
 	    w->injected == NULL || atomic_load(&w->list) == NULL ||
 	    rte_ring_init(w->injected, "inject", INJECT_MAX, RING_F_SP_ENQ | RING_F_SC_DEQ) != 0 ||
@@ -229,6 +232,7 @@ void xv_worker_destroy(struct xv_worker *w)
 			xv_packet_drop(w, w->outputs_listed[i]->pkts[q], XV_DROP_DETACHED);
 		}
 	xv_tunnel_waiting_drop(w);
+	xv_fragments_forget(w->fragments, NULL);
 	while (rte_ring_sc_dequeue(w->injected, (void **)&m) == 0)
 		rte_pktmbuf_free(m);
 	retire(w);

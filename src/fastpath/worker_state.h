@@ -97,6 +97,7 @@ struct xv_flow_count;
 struct xv_fused;
 struct xv_flow_key;
 struct xv_flow_layout;
+struct xv_fragments;
 struct xv_fused_place;
 struct xv_live_ring;
 struct xv_live_trace;
@@ -127,6 +128,7 @@ struct xv_worker {
 	uint64_t idle_since;			/* cycles since which nothing moved; 0 = busy */
 	uint64_t earliest;			/* a throttled queue may go on at this time */
 	unsigned int naps;			/* timer sleeps in a row that found nothing */
+	struct xv_fragments *fragments;		/* that wait for the rest of their datagrams */
 	unsigned int n_waiting;
 	struct xv_waiting waiting[XV_WAITING_MAX];
 	uint64_t answers_paid[XV_MAX_PORTS];	/* answer.c: cycles until which a port has had its share */
@@ -218,8 +220,6 @@ struct xv_tracked {
 	uint32_t now_ms;
 	bool committed; /* a receiver has let it in */
 };
-/* execute.c: what xv_conntrack_packet() said, as a reason to drop. */
-enum xv_drop xv_drop_untracked(int rc);
 
 /* bridge.c: where one frame of a MAC-learning network goes: its output port, the frame tagged as that port's binding wants it; or
  * NULL: it was flooded or dropped. m is the caller's alone. tracked: NULL where nothing is. */
@@ -255,6 +255,8 @@ void xv_answer_refused(struct xv_worker *w, struct rte_mbuf *m);
 /* execute.c: one packet the long way; place is where an entry of the cache would be, if it has a shape. */
 void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
 		     const struct xv_fused_place *place);
+/* execute.c: of w->fragments; worker: who holds it. */
+void xv_flow_drop_fragment(void *worker, struct rte_mbuf *m, enum xv_drop reason);
 
 /* output.c. The output of a port's transmit queue in this worker. */
 struct xv_output *xv_output_get(struct xv_worker *w, struct xv_port *port, uint16_t queue);

@@ -29,6 +29,10 @@
 	X(CT_LIMIT, "ct-limit", "its zone has as many connections as it may have")                 \
 	X(CT_NAT, "ct-nat", "no free address or port for translation, or it cannot be translated") \
 	X(CT_HELPER, "ct-helper", "a connection's helper could not rewrite what it announces")     \
+	X(FRAG_INVALID, "frag-invalid", "fragment that cannot be: cut off, beyond 64 KiB, or too short for its transport header") \
+	X(FRAG_OVERLAP, "frag-overlap", "fragment of a datagram that has others in its place")      \
+	X(FRAG_TIMEOUT, "frag-timeout", "the rest of the fragment's datagram did not come in time") \
+	X(FRAG_LIMIT, "frag-limit", "too many fragments wait for the rest of their datagrams")      \
 	X(NO_FLOW, "no-flow", "no flow matches, and nobody decides")                               \
 	X(ACTION, "action", "the flow's actions end without sending it")                           \
 	X(METER, "meter", "over the rate of its meter")                                            \

@@ -6,7 +6,8 @@
  *
  * A line of input is one of
  *   @MS	the time from now on; the first line
- *   HEX	an IP packet; a line of output: new, est, rel, inv, with |rpl for the reply direction; or "drop ERRNO"
+ *   HEX	an IP packet; a line of output: new, est, rel, inv, with |rpl for the reply direction; or "drop ERRNO".
+ *		A fragment: - unless it completes its datagram, of which the line then is
  *   flush	all connections are deleted
  *   dump	a line for each connection, then "end":  PROTO SRC DST PORT PORT STATE SEEN_REPLY ASSURED SECONDS_LEFT,
  *		of the original tuple; ICMP: identifier, type << 8 | code
@@ -25,6 +26,7 @@
 
 #include "base/clock.h"
 #include "fastpath/conntrack.h"
+#include "fastpath/fragments.h"
 #include "net/packet.h"
 #include "table/rcu.h"
 
@@ -33,6 +35,8 @@
 
 static struct rte_mempool *pool;
 static struct xv_conntrack *ct;
+static struct xv_fragments *fragments;
+static const struct xv_action_ct action = {.flags = XV_CT_COMMIT};
 static struct xv_conntrack_config config = {.connections = 100000, .half_open_per_port = 100000};
 static uint32_t seconds[XV_CT_TO_MAX]; /* 0: the default */
 static uint32_t now_ms;
@@ -64,9 +68,44 @@ static void print_state(uint32_t state)
 	printf("%s%s\n", name, state & XV_CS_REPLY ? "|rpl" : "");
 }
 
+static void drop_fragment(void *arg, struct rte_mbuf *m, enum xv_drop reason)
+{
+	(void)arg;
+	(void)reason;
+	rte_pktmbuf_free(m);
+}
+
+static void fragment(struct rte_mbuf *m, const struct xv_flow_key *key, const struct xv_flow_layout *layout)
+{
+	struct rte_mbuf *buf = rte_pktmbuf_alloc(pool);
+	struct xv_held *held;
+	uint32_t state = 0;
+	bool done = false;
+
+	if (!buf) {
+		rte_pktmbuf_free(m);
+		printf("-\n");
+		return;
+	}
+	m->port = 0;
+	held = xv_held_of(buf);
+	*held = (struct xv_held){.key = *key, .layout = *layout};
+	memcpy(&held->program[1], &action, sizeof(action));
+	xv_fragments_hold(fragments, ct, m, buf, now_ms);
+	while (xv_fragments_take(fragments, &m, &buf)) {
+		done = true;
+		state = xv_held_of(buf)->key.ct_state;
+		rte_pktmbuf_free(m);
+		rte_pktmbuf_free(buf);
+	}
+	if (done)
+		print_state(state);
+	else
+		printf("-\n");
+}
+
 static int packet(const char *line)
 {
-	static const struct xv_action_ct action = {.flags = XV_CT_COMMIT};
 	static uint8_t frame[ETH_HEADER + MAX_BYTES];
 	struct xv_flow_key key = {0};
 	struct xv_flow_layout layout;
@@ -84,6 +123,10 @@ static int packet(const char *line)
 		return -1;
 	memcpy(rte_pktmbuf_append(m, (uint16_t)n), frame, (size_t)n);
 	xv_flow_extract(frame, (uint16_t)n, (uint32_t)n, &key, &layout);
+	if (key.ip_frag != XV_FRAG_NONE) {
+		fragment(m, &key, &layout);
+		return 0;
+	}
 	rc = xv_conntrack_packet(ct, &action, m, &key, &layout, now_ms, &hit);
 	if (rc == 0)
 		print_state(key.ct_state);
@@ -145,6 +188,7 @@ static int set_time(uint32_t ms)
 		return -1;
 	while (xv_conntrack_expire(ct, now_ms))
 		;
+	xv_fragments_expire(fragments, now_ms);
 	return 0;
 }
 
@@ -164,8 +208,8 @@ int main(int argc, char **argv)
 	if (rte_eal_init((int)RTE_DIM(eal_argv) - 1, eal_argv) < 0 || xv_packet_init() != 0 ||
 	    xv_rcu_init() != 0)
 		return 1;
-	pool = rte_pktmbuf_pool_create("packets", 15, 0, XV_PACKET_PRIV_SIZE, RTE_PKTMBUF_HEADROOM + MAX_BYTES, SOCKET_ID_ANY);
-	if (!pool || configure(argc, argv) != 0)
+	pool = rte_pktmbuf_pool_create("packets", 2047, 0, XV_PACKET_PRIV_SIZE, RTE_PKTMBUF_HEADROOM + MAX_BYTES, SOCKET_ID_ANY);
+	if (!pool || configure(argc, argv) != 0 || xv_fragments_create(drop_fragment, NULL, &fragments) != 0)
 		return 1;
 	while (fgets(line, sizeof(line), stdin)) {
 		if (line[0] == '@') {
@@ -184,6 +228,8 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	}
+	xv_fragments_forget(fragments, NULL);
+	xv_fragments_destroy(fragments);
 	xv_conntrack_destroy(ct);
 	return 0;
 }

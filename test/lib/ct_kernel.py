@@ -54,7 +54,7 @@ class Kernel:
         self.ns = prefix + 'k'
         self.ends = (prefix + 'a', prefix + 'b')
         self.sysctls = sysctls
-        self.holder, self.sockets = None, []
+        self.holder, self.sockets, self.sent = None, [], 0
 
     def __enter__(self):
         try:
@@ -115,22 +115,30 @@ class Kernel:
     def send(self, packets, timeout=0.5):
         """Send (direction, IP packet) in order; returns what the kernel said of each, 0 if it did not come out again.
 
-        Packets are known again by their IPv4 identification or IPv6 flow label.
+        Packets are known again by their IPv4 identification or IPv6 flow label. One may come as ct_scripts.Fragments.
         """
         heads = {4: bytes.fromhex((ROUTER + NOBODY).replace(':', '')) + b'\x08\x00',
                  6: bytes.fromhex((ROUTER + NOBODY).replace(':', '')) + b'\x86\xdd'}
         verdicts = {}
-        for i, (direction, packet) in enumerate(packets, 1):         # 0 is what the kernel's own packets have
-            if packet[0] >> 4 == 4:
-                packet = self.ipv4_id(packet, i)
-            else:
-                packet = struct.pack('!I', 6 << 28 | i) + packet[4:]
-            self.sockets[direction].send(heads[packet[0] >> 4] + packet)
-            if i % 64 == 63:
+        numbers, wanted = [], 0
+        for direction, packet in packets:
+            # Not again within the time for which fragments wait; 0 is what the kernel's own packets have.
+            self.sent = self.sent % 65535 + 1
+            numbers.append(self.sent)
+            wanted += not getattr(packet, 'lost', False)
+            for piece in [packet] if isinstance(packet, bytes) else packet:
+                piece = self.ipv4_id(piece, self.sent) if piece[0] >> 4 == 4 else self.ipv6_id(piece, self.sent)
+                self.sockets[direction].send(heads[piece[0] >> 4] + piece)
+            if len(numbers) % 64 == 63:
                 self.collect(verdicts, 0)
-        while len(verdicts) < len(packets) and self.collect(verdicts, timeout):
+        while len(verdicts) < wanted and self.collect(verdicts, timeout):
             pass
-        return [verdicts.get(i, 0) for i in range(1, len(packets) + 1)]
+        return [verdicts.get(i, 0) for i in numbers]
+
+    @staticmethod
+    def ipv6_id(packet, i):
+        fragment = packet[40:44] + struct.pack('!I', i) + packet[48:] if packet[6] == 44 else packet[40:]
+        return struct.pack('!I', 6 << 28 | i) + packet[4:40] + fragment
 
     @staticmethod
     def ipv4_id(packet, i):

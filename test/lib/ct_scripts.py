@@ -2,7 +2,7 @@
 """Dialogues for connection tracking, good and bad: what test_conntrack_kernel.py sends through XVIO and the kernel.
 
 A script is a list of steps; a step is (direction, IP packet), or None where nothing is sent. Direction 0 goes from the
-side of the client (which most dialogues begin at) to that of the server. script(seed) is repeatable.
+side of the client (which most dialogues begin at) to that of the server. A packet may come as Fragments. script(seed) is repeatable.
 
 Addresses and so the tuples of scripts are all different; so many of them can run at the same time.
 """
@@ -591,8 +591,56 @@ def error(rng, path, side, packet):
     return (1 - side, path.icmp(1 - side, kind, code, bytes(4), inner, rng.random() < 0.05, src=sender, dst=receiver))
 
 
+class Fragments(tuple):
+    """A packet in pieces, in the order in which they are sent; `lost` if it cannot be put together again."""
+    lost = False
+
+
+# What the first fragment has at least: headers, also those inside of errors, and chunks.
+FIRST_BYTES = {6: 64, 1: 128, 58: 128, 132: 96}
+
+
+def fragment(packet, number, start, end):
+    """Bytes of the payload as a fragment."""
+    if packet[0] >> 4 == 6:
+        payload = packet[40:]
+        head = struct.pack('!BBHI', packet[6], 0, start | (end < len(payload)), number)
+        return packet[:4] + struct.pack('!HB', 8 + end - start, 44) + packet[7:40] + head + payload[start:end]
+    payload = packet[20:]
+    head = packet[:2] + struct.pack('!HHH', 20 + end - start, number & 0xffff,
+                                    start // 8 | (0x2000 if end < len(payload) else 0)) + packet[8:10] + b'\0\0' + packet[12:20]
+    return head[:10] + struct.pack('!H', csum(head)) + head[12:] + payload[start:end]
+
+
+def fragments(rng, packet):
+    """In two to five pieces; in another order, repeated, missing, overlapping."""
+    ipv6 = packet[0] >> 4 == 6
+    head, proto = (40, packet[6]) if ipv6 else (20, packet[9])
+    size, first = len(packet) - head, FIRST_BYTES.get(proto, 8)
+    if size <= first + 8 or (proto == 6 and packet[head + 12] >> 4 < 5):
+        return packet
+    cuts = sorted({rng.randrange(first, size, 8) for _ in range(rng.randrange(1, 5))})
+    ends = [(a, b) for a, b in zip([0] + cuts, cuts + [size])]
+    what, lost = rng.random(), False
+    if rng.random() < 0.5:
+        rng.shuffle(ends)
+    if what < 0.1:
+        ends.insert(rng.randrange(len(ends) + 1), rng.choice(ends))
+    elif what < 0.2:
+        ends.pop(rng.randrange(len(ends)))
+        lost = True
+    elif what < 0.3:                                         # RFC 5722: with the one that came first
+        start, end = ends[0]
+        ends.insert(1, (start - 8, min(start + 8, size)) if end == size else (end - 8, min(end + 8, size)))
+        lost = True
+    number = rng.randrange(1 << 32)
+    out = Fragments(fragment(packet, number, start, end) for start, end in ends)
+    out.lost = lost
+    return out
+
+
 def disturb(rng, path, steps):
-    """Loss, duplicates, another order; and errors."""
+    """Loss, duplicates, another order; errors; and fragments."""
     steps = list(steps)
     if rng.random() < 0.5:
         for _ in range(rng.randrange(1, 4)):
@@ -615,6 +663,8 @@ def disturb(rng, path, steps):
     if rng.random() < 0.5 and steps:                          # so that the pause falls elsewhere
         for _ in range(rng.randrange(8)):
             steps.insert(rng.randrange(min(4, len(steps))), None)
+    if rng.random() < 0.4:
+        steps = [(step[0], fragments(rng, step[1])) if step and rng.random() < 0.6 else step for step in steps]
     return steps[:STEPS]
 
 

@@ -59,10 +59,14 @@ class Xvio:
 
     def send(self, now_ms, packets):
         """As Kernel.send(), but names; and the table after it."""
-        lines = ['@%d' % now_ms] + [packet.hex() for _, packet in packets] + ['dump\n']
+        pieces = [[packet] if isinstance(packet, bytes) else packet for _, packet in packets]
+        lines = ['@%d' % now_ms] + [piece.hex() for packet in pieces for piece in packet] + ['dump\n']
         self.process.stdin.write('\n'.join(lines))
         self.process.stdin.flush()
-        answers = [self.process.stdout.readline().strip() for _ in packets]
+        answers = []
+        for packet in pieces:     # of its fragments, one completes it or none does
+            words = {self.process.stdout.readline().strip() for _ in packet}
+            answers.append((words - {'-'} or {'none'}).pop())
         table = {}
         for line in iter(self.process.stdout.readline, 'end\n'):
             assert line, 'conntrack_tool died'
@@ -96,6 +100,8 @@ def show(packet):
     """As scapy says it: for reports only."""
     from scapy.layers.inet import IP
     from scapy.layers.inet6 import IPv6
+    if not isinstance(packet, bytes):
+        return '; '.join(map(show, packet))
     return (IP if packet[0] >> 4 == 4 else IPv6)(packet).summary() + ' ' + packet.hex()
 
 
