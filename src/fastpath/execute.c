@@ -395,6 +395,7 @@ static void track(struct walk *k, const struct xv_action_ct *ct)
 		drop(k, why_not_tracked(rc));
 		return;
 	}
+	k->w->invited |= xv_conntrack_is_first_reply(&k->hit);
 	if (r == NULL || !r->on || (ct->flags & XV_CT_CLEAR) != 0)
 		return;
 	if (k->hit.conn == NULL || (k->key.ct_state & (XV_CS_ESTABLISHED | XV_CS_RELATED)) != XV_CS_ESTABLISHED) {
