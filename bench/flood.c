@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A SYN flood: port 0 sends port 1 TCP segments that open connections, each from another address and port, and nobody answers. As
- * fast as the system takes them: the ring is always full. Meanwhile it sleeps, so that those who share its CPU are not the victims.
+ * A SYN flood: port 0 sends port 1 TCP segments that open connections, each from another address and
+ * port, and nobody answers. As fast as the system takes them: the ring is always full. Meanwhile it
+ * sleeps, so that those who share its CPU are not the victims.
  */
 #include <string.h>
 #include <time.h>

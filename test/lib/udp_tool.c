@@ -3,8 +3,8 @@
  * UDP for test guests, whose busybox has none. Both families, static: it goes into the guest as it is.
  *
  *     udp_tool serve PORT                     sends every datagram back
- *     udp_tool ask ADDRESS PORT COUNT BYTES   says how many were sent back unchanged, within a second each, and by which error
- *                                             the first one failed
+ *     udp_tool ask ADDRESS PORT COUNT BYTES   says how many were sent back unchanged, within a second each, and
+ *                                             by which error the first one failed
  */
 #include <arpa/inet.h>
 #include <errno.h>

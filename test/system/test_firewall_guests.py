@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Security groups between real guests: what may open a connection does, what a rule change cuts is cut, all else goes on.
+"""Security groups between real guests: what may open a connection does, what a rule change cuts is cut, all else
+goes on.
 
-Three guests on one network, booted once: a is a client of the server b; c is somebody else. They offload: what connection
-tracking sees of a copy is segments of up to 64 kB.
+Three guests on one network, booted once: a is a client of the server b; c is somebody else. They offload: what
+connection tracking sees of a copy is segments of up to 64 kB.
 """
 
 import itertools
@@ -194,8 +195,8 @@ def test_rejected(world):
 
 
 def test_rules_change(world):
-    """A rule goes: the connections that it allowed stall, in both families; others between the same guests go on. It comes back in
-    time, and so do they. It rejects: they end."""
+    """A rule goes: the connections that it allowed stall, in both families; others between the same guests go on. It
+    comes back in time, and so do they. It rejects: they end."""
     copy = Copy(world.a, world.b, V4['b'], mb=10, endless=True)
     streams = [Stream(world.a, address, SSH).goes_on() for address in (V4['b'], V6['b'])]
     kept = Stream(world.c, V4['b'], OTHER).goes_on()
