@@ -176,8 +176,9 @@ static void usage(void)
 	       "Ports 0 and 1 exchange frames, 2 and 3, ... A port with vxlan is another host, "
 	       "192.0.2.2, and\n"
 	       "sends and gets them in tunnel packets to and from the system's 192.0.2.1.\n"
-	       "  --mode speed|check|ping|connect  fastest, or every byte checked, or single frames,\n"
-	       "                            or a new connection with each frame that is answered\n"
+	       "  --mode speed|check|ping|connect|flood  fastest, or every byte checked, or single frames,\n"
+	       "                            or a new connection with each frame that is answered,\n"
+	       "                            or SYNs from port 0, each from another end\n"
 	       "  --cpus LIST               CPU(s) to run on (1)\n"
 	       "  --hugepages               use 2 MB pages\n"
 	       "  --burst N                 frames per call of the driver (32)\n"
@@ -186,7 +187,7 @@ static void usage(void)
 	       "  --buffer N                data bytes per buffer (a frame fits)\n"
 	       "  --flows N                 in all (one per queue that sends)\n"
 	       "  --frames N                check: per queue that sends; ping: in all\n"
-	       "  --seconds S               check, speed: how long (3)\n"
+	       "  --seconds S               check, speed, flood: how long (3)\n"
 	       "  --warmup S                speed: before measuring (0.4)\n"
 	       "  --window N                frames under way per queue that sends (speed: 3/4 "
 	       "ring;\n"
@@ -232,8 +233,10 @@ static void options_parse(struct load *l, int argc, char **argv)
 				l->mode = MODE_PING;
 			else if (strcmp(optarg, "connect") == 0)
 				l->mode = MODE_CONNECT;
+			else if (strcmp(optarg, "flood") == 0)
+				l->mode = MODE_FLOOD;
 			else
-				die("--mode: speed, check, ping or connect");
+				die("--mode: speed, check, ping, connect or flood");
 			break;
 		case 'c':
 			l->cpus = optarg;
@@ -467,6 +470,9 @@ static bool run(const struct load *all, unsigned int from, unsigned int to, char
 	case MODE_CONNECT:
 		connect_run(&l, t0);
 		break;
+	case MODE_FLOOD:
+		flood_run(&l);
+		break;
 	}
 	turn_leave();
 	for (unsigned int i = 0; i < l.nports; i++) {
@@ -495,7 +501,7 @@ static void result_add(struct result *sum, const struct result *r)
 
 static void result_print(const struct load *l)
 {
-	static const char *const modes[] = {"speed", "check", "ping", "connect"};
+	static const char *const modes[] = {"speed", "check", "ping", "connect", "flood"};
 	struct result *r = &shared->res[0];
 	uint64_t flows = 0;
 

@@ -54,7 +54,7 @@ struct port {
 	struct vxlan_outer outer;
 };
 
-enum mode { MODE_SPEED, MODE_CHECK, MODE_PING, MODE_CONNECT };
+enum mode { MODE_SPEED, MODE_CHECK, MODE_PING, MODE_CONNECT, MODE_FLOOD };
 
 /* An interval without a received frame, CLOCK_MONOTONIC: what a reconnect costs. */
 struct gap {
@@ -241,3 +241,4 @@ void speed_run(struct load *l);
 void check_run(struct load *l, uint64_t t0);
 void ping_run(struct load *l, uint64_t t0);
 void connect_run(struct load *l, uint64_t t0);
+void flood_run(struct load *l);
