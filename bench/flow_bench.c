@@ -6,7 +6,8 @@
  *
  * fused: every packet finds its entry. long way: the same with fused flows switched off, one look-up each. resolve: no
  * flow matches, the worker decides by a policy of 1,000 rules, every packet a new connection. add, delete: flows a second
- * from the control thread. vxlan: the network spans two hosts, the sender has the same policy; out: to the uplink, in: from it.
+ * from the control thread. ct: established connections, both ways, through a firewall of 1,000 rules; ct, new: UDP question and
+ * answer. vxlan: the network spans two hosts, the sender has the same policy; out: to the uplink, in: from it.
  * All figures in TSC cycles a packet, the median of the rounds; receiving and sending of the dummy ports are measured on
  * a wire and shown as "wire".
  */
@@ -18,6 +19,7 @@
 
 #include "base/clock.h"
 #include "fastpath/flow.h"
+#include "fastpath/firewall.h"
 #include "fastpath/fused.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
@@ -153,12 +155,12 @@ static struct xv_policy *policy_of_1000(void)
 
 	for (i = 0; i < 1000; i++) {
 		xv_policy_rule_init(&rules[i]);
-		rules[i].has_proto = true;
-		rules[i].proto = 17;
 		if (i == 999) {
 			rules[i].verdict = XV_POLICY_ALLOW;
 			break;
 		}
+		rules[i].has_proto = true;
+		rules[i].proto = 17;
 		rules[i].ip_version = 4;
 		rules[i].src.words[3] = rte_cpu_to_be_32(0x0ac80000 + i);
 		rules[i].src_len = 32;
@@ -200,6 +202,182 @@ static void churn(uint32_t n)
 	       n / ((double)(xv_clock_tsc() - added) / (double)xv_clock.hz));
 	settle();
 	free(flows);
+}
+
+/* ---- Connections ---- */
+
+#define CT_FLOWS_MAX 100000
+#define CT_DATA 6 /* bytes in a segment */
+
+static uint32_t ct_sent[CT_FLOWS_MAX]; /* bytes, each way */
+
+/* A packet of connection n from port `from`. TCP: sequence numbers begin at 99 and 499. */
+static struct rte_mbuf *make_ct(unsigned int from, uint32_t n, uint8_t proto, uint8_t flags)
+{
+	struct rte_mbuf *m = make(from, n);
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
+	uint32_t sent = n < CT_FLOWS_MAX ? ct_sent[n] : 0, seq[2] = {100 + sent, 500 + sent};
+	uint32_t syn = (flags & 2) != 0;
+
+	p[23] = proto;
+	if (from == VM1) { /* the answer */
+		uint8_t t[4];
+
+		memcpy(t, p + 26, 4);
+		memcpy(p + 26, p + 30, 4);
+		memcpy(p + 30, t, 4);
+		memcpy(t, p + 34, 2);
+		memcpy(p + 34, p + 36, 2);
+		memcpy(p + 36, t, 2);
+	}
+	if (proto == 17)
+		return m;
+	/* The first direction's data is acknowledged by the second's, that by the next of the first. */
+	memcpy(p + 38, &(uint32_t){rte_cpu_to_be_32(seq[from] - syn)}, 4);
+	if ((flags & 0x10) != 0)
+		memcpy(p + 42, &(uint32_t){rte_cpu_to_be_32(seq[!from] + (from == VM1 && !syn ? CT_DATA : 0))}, 4);
+	p[46] = 0x50;
+	p[47] = flags;
+	p[48] = 0x7f;
+	p[17] = (uint8_t)(flags == 0x18 ? 40 + CT_DATA : 40);
+	m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+	return m;
+}
+
+static void pass_ct(unsigned int from, uint32_t n, uint8_t proto, uint8_t flags)
+{
+	struct rte_mbuf *m;
+
+	must(xv_dummy_put(ports[from], 0, make_ct(from, n, proto, flags)) == 0, "put");
+	(void)xv_worker_run_once(worker);
+	m = xv_dummy_take(ports[!from]);
+	must(m != NULL, "a packet of a connection");
+	rte_pktmbuf_free(m);
+}
+
+/* A burst of connections first, first + 1, ..., spread; cycles. */
+static uint64_t burst_ct(unsigned int from, uint32_t first, uint32_t flows, uint8_t proto)
+{
+	struct rte_mbuf *m;
+	uint64_t begin, end;
+	unsigned int i;
+
+	for (i = 0; i < BURST; i++) {
+		uint32_t n = (uint32_t)((uint64_t)(first + i) * 7919 % flows);
+
+		must(xv_dummy_put(ports[from], 0, make_ct(from, n, proto, 0x18)) == 0, "put");
+		if (from == VM1)
+			ct_sent[n] += CT_DATA;
+	}
+	begin = xv_clock_tsc();
+	(void)xv_worker_run_once(worker);
+	end = xv_clock_tsc();
+	for (i = 0; (m = xv_dummy_take(ports[!from])) != NULL; i++)
+		rte_pktmbuf_free(m);
+	must(i == BURST, "forwarding");
+	return end - begin;
+}
+
+static double measure_ct(unsigned int rounds, uint32_t flows, uint8_t proto)
+{
+	double cycles[ROUNDS_MAX];
+	uint32_t next = 0;
+	unsigned int r, b;
+
+	for (r = 0; r < rounds; r++) {
+		uint64_t total = 0;
+
+		for (b = 0; b < BATCHES; b += 2, next += BURST) {
+			total += burst_ct(VM0, next, flows, proto);
+			total += burst_ct(VM1, next, flows, proto);
+			(void)xv_flows_poll();
+		}
+		cycles[r % ROUNDS_MAX] = (double)total / (BATCHES * BURST);
+	}
+	rounds = RTE_MIN(rounds, (unsigned int)ROUNDS_MAX);
+	qsort(cycles, rounds, sizeof(cycles[0]), compare);
+	return cycles[rounds / 2];
+}
+
+/* Questions of connections that are new, and their answers; cycles for the two. */
+static double measure_new(unsigned int rounds, uint32_t first)
+{
+	double cycles[ROUNDS_MAX];
+	unsigned int r, b, i, from;
+
+	for (r = 0; r < rounds; r++) {
+		uint64_t total = 0, begin;
+
+		for (b = 0; b < BATCHES; b++, first += BURST) {
+			for (from = VM0; from <= VM1; from++) {
+				struct rte_mbuf *m;
+
+				for (i = 0; i < BURST; i++)
+					must(xv_dummy_put(ports[from], 0, make_ct(from, first + i, 17, 0)) == 0, "put");
+				begin = xv_clock_tsc();
+				(void)xv_worker_run_once(worker);
+				total += xv_clock_tsc() - begin;
+				for (i = 0; (m = xv_dummy_take(ports[!from])) != NULL; i++)
+					rte_pktmbuf_free(m);
+				must(i == BURST, "forwarding");
+			}
+			(void)xv_flows_poll();
+		}
+		cycles[r] = (double)total / (BATCHES * BURST);
+	}
+	qsort(cycles, rounds, sizeof(cycles[0]), compare);
+	return cycles[rounds / 2];
+}
+
+static void bind_firewall(unsigned int port, const struct xv_firewall *firewall)
+{
+	struct xv_binding *b = calloc(1, sizeof(*b));
+
+	must(b != NULL, "memory");
+	b->forward = XV_FORWARD_NETWORK;
+	b->network = network;
+	b->firewall = firewall;
+	b->tracked = true;
+	b->zone = 1;
+	xv_port_bind(ports[port], b);
+}
+
+static void connections(unsigned int rounds, const struct xv_policy *policy, double wire)
+{
+	const struct xv_firewall firewall = {.egress = policy, .ingress = policy};
+	const uint8_t protos[] = {6, 17};
+	uint32_t flows, n;
+	unsigned int i;
+
+	for (i = 0; i < RTE_DIM(protos); i++) {
+		for (flows = 100; flows <= CT_FLOWS_MAX; flows *= 10) {
+			double cycles;
+
+			bind_firewall(VM0, &firewall);
+			bind_firewall(VM1, &firewall);
+			settle();
+			(void)xv_conntrack_flush(xv_flow_conntrack, xv_clock_ms(xv_clock_cycles()), NULL, NULL);
+			memset(ct_sent, 0, sizeof(ct_sent));
+			for (n = 0; n < flows; n++) {
+				pass_ct(VM0, n, protos[i], 0x02);
+				pass_ct(VM1, n, protos[i], 0x12);
+				pass_ct(VM0, n, protos[i], 0x10);
+				if (n == 0)
+					settle();
+			}
+			settle();
+			(void)measure_ct(1 + 6 * flows / (BATCHES * BURST), flows, protos[i]);
+			cycles = measure_ct(rounds, flows, protos[i]);
+			printf("ct, %s, %6u connections %16.1f = wire + %.1f\n", i == 0 ? "tcp" : "udp", flows, cycles,
+			       cycles - wire);
+		}
+	}
+	(void)measure_new(2, 200000);
+	settle();
+	printf("ct, new: question and answer %14.1f\n", measure_new(rounds, 400000));
+	bind(VM0, XV_FORWARD_NETWORK, policy);
+	bind(VM1, XV_FORWARD_NETWORK, NULL);
+	settle();
 }
 
 /* ---- VXLAN ---- */
@@ -387,6 +565,7 @@ int main(int argc, char **argv)
 		printf("%-34s %8.1f\n", "resolve, 1,000 rules, both passes", cycles[rounds / 2]);
 	}
 	churn(100000);
+	connections(rounds, policy, wire);
 	vxlan_start(policy);
 	for (i = 1; i <= 10000; i *= 100) {
 		(void)measure_way(1 + 4 * i / (BATCHES * BURST), 0, i, from_vm0, VM0, UPLINK);
