@@ -567,12 +567,6 @@ bool xv_conntrack_is_alive(const struct xv_ct_hit *hit)
 	return atomic_load_explicit(&hit->conn->generation, memory_order_relaxed) == hit->generation;
 }
 
-bool xv_conntrack_is_first_reply(const struct xv_ct_hit *hit)
-{
-	return hit->conn != NULL && hit->dir == XV_CT_REPLY && !hit->error &&
-	       atomic_load_explicit(&hit->conn->packets[XV_CT_REPLY], memory_order_relaxed) == 1;
-}
-
 void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, uint64_t packets, uint64_t bytes)
 {
 	struct xv_conn *conn = hit->conn;

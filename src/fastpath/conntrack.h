@@ -152,8 +152,6 @@ bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, 
 			  uint16_t l4, uint32_t now_ms);
 /* Any thread. Is it still the connection that was hit, and unchanged in what flows can see? */
 bool xv_conntrack_is_alive(const struct xv_ct_hit *hit);
-/* worker. Was it the first packet in its direction, which somebody else's brought about? */
-bool xv_conntrack_is_first_reply(const struct xv_ct_hit *hit);
 /* worker: what fused flows counted for it; bytes from the L3 header on, with padding. */
 void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, uint64_t packets, uint64_t bytes);
 

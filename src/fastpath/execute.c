@@ -414,7 +414,6 @@ static void track(struct walk *k, const struct xv_action *a, const uint8_t *end)
 		drop(k, xv_conntrack_why(rc));
 		return;
 	}
-	k->w->invited |= xv_conntrack_is_first_reply(&k->hit);
 	if (r == NULL || !r->on || (ct->flags & XV_CT_CLEAR) != 0)
 		return;
 	/* The same connection again (a commit behind a look-up) is advanced once. If that changed its mark, what was decided

@@ -91,19 +91,6 @@ static inline bool holds(struct xv_worker *w, const struct xv_fused_entry *e, co
 	return (e->flags & XV_FUSED_CT) == 0 || likely(advance(w, e, m, place, now_ms));
 }
 
-/* The worker wants to know what it costs: see charge() in worker.c. Who is asked answers for free, once a connection: else a flood of
- * questions would be at the expense of whom it hits. */
-static void take_long_way(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
-			  const struct xv_fused_place *place)
-{
-	uint64_t started = xv_clock_tsc();
-
-	w->invited = false;
-	xv_flow_execute(w, in, binding, m, place);
-	if (!w->invited)
-		w->long_way += xv_clock_tsc() - started;
-}
-
 void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
 		   uint16_t n)
 {
@@ -141,7 +128,7 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 			if (e != NULL)
 				xv_fused_missed(w->fused);
 			run_send(w, &run);
-			take_long_way(w, in, binding, m, &places[i]);
+			xv_flow_execute(w, in, binding, m, &places[i]);
 			changes = changes_of(binding);
 			continue;
 		}

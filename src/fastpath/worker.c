@@ -24,8 +24,6 @@
 #define NAP_MIN_US 50	/* first timer sleep where nothing can wake us ... */
 #define NAP_MAX_US 1000 /* ... doubled up to this */
 #define SWEEP_SETS 64	/* of the cache of fused flows, in a round: a few microseconds */
-#define LONG_WAY_SHARE 16 /* one part of the time in so many is for packets that take the long way, while others wait */
-#define BURST_BEHIND   8  /* packets, from a port that has had its share: others may have to wait for so many */
 
 /*
  * Whether to serve a queue now. Chasing a producer packet by packet costs both sides: wait until a
@@ -79,28 +77,12 @@ static bool wire_has_room(struct xv_worker *w, const struct xv_binding *binding,
 	return queues == 0 || w->outputs[peer->id].queue[queue % queues].n == 0;
 }
 
-/*
- * Packets that take the long way (the first ones of connections, above all) cost ten times what others do, and each port could fill the
- * whole worker with them. So they are paid for: a port that caused some waits until they make up their share of the time, unless
- * nobody else has anything to do. If several ports wait, they share the share. Nothing is lost: who floods has a full ring.
- */
-static void charge(struct xv_worker *w, const struct xv_port *port, uint64_t cycles)
-{
-	w->long_way_paid[port->id] = w->now + cycles * LONG_WAY_SHARE * (w->n_behind + 1);
-}
-
-static bool is_behind(const struct xv_worker *w, const struct xv_poll_queue *q)
-{
-	return w->now < w->long_way_paid[q->port->id];
-}
-
-static unsigned int poll_queue(struct xv_worker *w, struct xv_poll_queue *q, uint16_t most)
+static unsigned int poll_queue(struct xv_worker *w, struct xv_poll_queue *q)
 {
 	struct xv_port *port = q->port;
 	const struct xv_binding *binding;
 	struct rte_mbuf *pkts[XV_BURST];
-	uint64_t long_way = w->long_way;
-	uint16_t n = most;
+	uint16_t n = XV_BURST;
 
 	q->throttled = false;
 	if (q->queue >= atomic_load_explicit(&port->rx_queues, memory_order_relaxed))
@@ -139,8 +121,6 @@ static unsigned int poll_queue(struct xv_worker *w, struct xv_poll_queue *q, uin
 	count(&w->bursts, 1);
 	count(&w->packets, n);
 	xv_pipeline_burst(w, port, q->queue, binding, pkts, n);
-	if (unlikely(w->long_way != long_way) && binding->forward != XV_FORWARD_VTEP)
-		charge(w, port, w->long_way - long_way);
 	return n;
 }
 
@@ -204,30 +184,12 @@ static void tidy_fragments(struct xv_worker *w, uint64_t barrier)
 	xv_fragments_expire(w->fragments, xv_worker_now_ms(w));
 }
 
-static unsigned int poll_queues(struct xv_worker *w, struct xv_poll_list *list)
-{
-	unsigned int i, moved = 0, behind = 0;
-
-	for (i = 0; i < list->n; i++) {
-		if (unlikely(is_behind(w, &list->queues[i])))
-			behind++;
-		else
-			moved += poll_queue(w, &list->queues[i], XV_BURST);
-	}
-	if (unlikely(behind > 0) && moved == 0)
-		for (i = 0; i < list->n; i++)
-			if (is_behind(w, &list->queues[i]))
-				moved += poll_queue(w, &list->queues[i], BURST_BEHIND);
-	w->n_behind = behind;
-	return moved;
-}
-
 /* One time around. Returns how many packets moved. */
 static unsigned int poll_round(struct xv_worker *w)
 {
 	struct xv_poll_list *list = atomic_load_explicit(&w->list, memory_order_acquire);
 	uint64_t barrier = atomic_load_explicit(&xv_barrier_seq, memory_order_acquire);
-	unsigned int moved;
+	unsigned int i, moved = 0;
 
 	w->now = xv_clock_cycles();
 	if (unlikely(w->now >= w->next_s)) {
@@ -236,7 +198,8 @@ static unsigned int poll_round(struct xv_worker *w)
 	}
 	w->earliest = UINT64_MAX;
 	w->live = atomic_load_explicit(&xv_live_trace, memory_order_acquire);
-	moved = poll_queues(w, list);
+	for (i = 0; i < list->n; i++)
+		moved += poll_queue(w, &list->queues[i]);
 	moved += poll_injected(w);
 	if (unlikely(w->n_waiting > 0))
 		xv_tunnel_waiting(w);

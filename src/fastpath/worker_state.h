@@ -132,10 +132,6 @@ struct xv_worker {
 	unsigned int n_waiting;
 	struct xv_waiting waiting[XV_WAITING_MAX];
 	uint64_t answers_paid[XV_MAX_PORTS];	/* answer.c: cycles until which a port has had its share */
-	uint64_t long_way;			/* cycles spent on packets that went the long way, and are paid for */
-	bool invited;				/* the packet that goes it is the first answer of a connection */
-	uint64_t long_way_paid[XV_MAX_PORTS];	/* worker.c: cycles until which a port has had its share of that */
-	unsigned int n_behind;			/* queues of such ports, as of the last round */
 
 	/* One writer (the worker), read by the control thread. */
 	_Atomic uint64_t cycles_busy, sleeps, wakeups, bursts, packets;

@@ -318,43 +318,6 @@ static void second_packet_is_fused(void **state)
 	assert_int_equal(dropped(0, XV_DROP_NO_FLOW), 1);
 }
 
-static void put(unsigned int port, unsigned int n)
-{
-	while (n-- > 0)
-		assert_int_equal(xv_dummy_put(rig.ports[port], 0, make(&(struct packet){.port = 80})), 0);
-}
-
-/* Whose packets take the long way waits for the others, until it was its share of the time; unless the others have nothing. */
-static void long_way_is_shared(void **state)
-{
-	struct xv_flow_key key = {.in_port = 1};
-	struct xv_flow *flow;
-
-	(void)state;
-	bind_flows();
-	flow = add_flow(0, &key, NULL, output_to(2));
-	send(1, &(struct packet){.port = 80});
-	xv_clock_warp_ms(1000);
-	/* Nobody knows them: each of port 0 takes the long way. */
-	put(0, 2 * XV_BURST);
-	put(1, 4);
-	(void)xv_worker_run_once(rig.worker);
-	assert_int_equal(dropped(0, XV_DROP_NO_FLOW), XV_BURST);
-	assert_int_equal(taken(2), 5);
-	put(1, XV_BURST);
-	(void)xv_worker_run_once(rig.worker);
-	assert_int_equal(dropped(0, XV_DROP_NO_FLOW), XV_BURST);
-	assert_int_equal(taken(2), XV_BURST);
-	(void)xv_worker_run_once(rig.worker);
-	assert_int_equal(dropped(0, XV_DROP_NO_FLOW), XV_BURST + 8);
-	xv_clock_warp_ms(1000);
-	put(1, 1);
-	(void)xv_worker_run_once(rig.worker);
-	assert_int_equal(dropped(0, XV_DROP_NO_FLOW), 2 * XV_BURST);
-	assert_int_equal(taken(2), 1);
-	xv_flow_del(flow);
-}
-
 /* However many flows there are, all of them find room: none is thrown out for ever because of where its hash puts it. */
 static void flows_do_not_crowd_each_other_out(void **state)
 {
@@ -667,7 +630,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(second_packet_is_fused, setup, teardown),
-		cmocka_unit_test_setup_teardown(long_way_is_shared, setup, teardown),
 		cmocka_unit_test_setup_teardown(flows_do_not_crowd_each_other_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(guards_tell_packets_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(passes_and_edits_are_one, setup, teardown),
