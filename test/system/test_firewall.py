@@ -344,13 +344,19 @@ def test_reject(lab, v6):
 
 
 def test_fragments(lab):
-    """Nobody puts them together, so that nobody knows which connection later ones belong to: none passes."""
-    one, other = lab.udp('a'), lab.udp('c', 5000)
-    before = lab.drops('a')
-    one.sendto(bytes(4000), (ip('c'), 5000))
-    lab.dropped('a', 'ct-invalid', 2, before)
-    one.sendto(b'whole', (ip('c'), 5000))
+    """They are judged together: by the ports of the first."""
+    one, other, denied = lab.udp('a'), lab.udp('c', 5000), lab.udp('c', 4999)
+    other.settimeout(5)
+    denied.settimeout(0.3)
+    one.sendto(b'whole', (ip('c'), 5000))     # whose receiver is known from now on
     assert other.recv(65536) == b'whole'
+    before, data = lab.drops('a'), os.urandom(4000)
+    one.sendto(data, (ip('c'), 5000))
+    assert other.recv(65536) == data
+    one.sendto(data, (ip('c'), 4999))
+    lab.dropped('a', 'firewall', 3, before)
+    with pytest.raises(TimeoutError):
+        denied.recv(65536)
 
 
 def test_tcp_with_offloads(lab):
