@@ -22,7 +22,7 @@ static inline __attribute__((always_inline)) bool any_left(const uint16_t miss[X
 	return any != 0;
 }
 
-static bool any_left_in(const uint16_t left[XV_POLICY_BLOCK])
+static inline __attribute__((always_inline)) bool any_left_in(const uint16_t left[XV_POLICY_BLOCK])
 {
 	uint16_t any = 0;
 	unsigned int i;
@@ -91,15 +91,6 @@ __attribute__((target("avx2"))) static uint32_t scan_avx2(const struct xv_policy
 }
 #endif
 
-void xv_policy_choose_scan(struct xv_policy *p, bool plain)
-{
-	p->scan = scan_plain;
-#ifdef __x86_64__
-	if (!plain && __builtin_cpu_supports("avx2"))
-		p->scan = scan_avx2;
-#endif
-}
-
 static uint16_t transport_bits(const struct xv_flow_key *key, enum xv_policy_family family)
 {
 	uint16_t bits = 0;
@@ -147,19 +138,24 @@ static void lanes_of(const struct xv_flow_key *key, enum xv_policy_family family
 #define PROTO_BITS 0xff /* of LANE_PROTO; the others depend on fragment and ports, too */
 
 /* Take those rules out of `left` (bits per rule as masks) that miss v in this column, of which only `bits` are looked at. */
-static bool take_out(const struct xv_policy_column *c, unsigned int lane, uint16_t v, uint16_t bits,
-		     uint16_t left[XV_POLICY_BLOCK])
+static inline __attribute__((always_inline)) bool take_out(const struct xv_policy_column *c, unsigned int lane, uint16_t v,
+							   uint16_t bits, uint16_t left[XV_POLICY_BLOCK])
 {
-	uint16_t taken = 0;
+	uint16_t taken = 0, stays;
 	unsigned int i;
 
-	for (i = 0; i < XV_POLICY_BLOCK; i++) {
-		uint16_t miss = lane < LANE_MASKED_END ? ((c->value[i] ^ v) & c->mask[i] & bits) != 0 ? UINT16_MAX : 0
-				: (uint16_t)(v - c->value[i]) > c->mask[i]	   ? UINT16_MAX
-										   : 0;
-
-		taken |= left[i] & miss;
-		left[i] &= (uint16_t)~miss;
+	if (lane < LANE_MASKED_END) {
+		for (i = 0; i < XV_POLICY_BLOCK; i++) {
+			stays = ((c->value[i] ^ v) & c->mask[i] & bits) == 0 ? UINT16_MAX : 0;
+			taken |= left[i] & (uint16_t)~stays;
+			left[i] &= stays;
+		}
+	} else {
+		for (i = 0; i < XV_POLICY_BLOCK; i++) {
+			stays = (uint16_t)(v - c->value[i]) <= c->mask[i] ? UINT16_MAX : 0;
+			taken |= left[i] & (uint16_t)~stays;
+			left[i] &= stays;
+		}
 	}
 	return taken != 0;
 }
@@ -185,10 +181,11 @@ static uint32_t lanes_of_rule(const struct xv_policy_column *c, uint32_t used, u
  * position is the end of the list) looks at no other. Not the smallest, but one without what never told rules from the packet:
  * the fewer lanes, the more packets have the same flow.
  */
-static uint32_t lanes_needed(const struct xv_policy_list *list, const uint16_t lanes[LANES], uint32_t position)
+static inline __attribute__((always_inline)) uint32_t needed_body(const struct xv_policy_list *list,
+								  const uint16_t lanes[LANES], uint32_t position)
 {
 	const struct xv_policy_column *c = list->columns;
-	uint32_t needed = 0, block, begin, used;
+	uint32_t needed = 0, block, begin, before, used;
 	unsigned int i, n;
 
 	for (block = 0; block < list->n_blocks && block * XV_POLICY_BLOCK <= position; block++, c += n) {
@@ -198,8 +195,9 @@ static uint32_t lanes_needed(const struct xv_policy_list *list, const uint16_t l
 		used = list->lanes[block];
 		n = (unsigned int)__builtin_popcount(used);
 		begin = block * XV_POLICY_BLOCK;
-		for (i = 0; i < XV_POLICY_BLOCK; i++)
-			left[i] = begin + i < position && begin + i < list->n ? UINT16_MAX : 0;
+		before = position - begin < XV_POLICY_BLOCK ? position - begin : XV_POLICY_BLOCK;
+		memset(left, 0xff, before * sizeof(left[0]));
+		memset(&left[before], 0, (XV_POLICY_BLOCK - before) * sizeof(left[0]));
 		if (position < list->n && position - begin < XV_POLICY_BLOCK)
 			needed |= lanes_of_rule(c, used, position - begin);
 		/* First by lanes that are needed anyway; then by others, the protocol's own bits before those that ports bring in. */
@@ -223,6 +221,31 @@ static uint32_t lanes_needed(const struct xv_policy_list *list, const uint16_t l
 		}
 	}
 	return needed;
+}
+
+static uint32_t needed_plain(const struct xv_policy_list *list, const uint16_t lanes[LANES], uint32_t position)
+{
+	return needed_body(list, lanes, position);
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2"))) static uint32_t needed_avx2(const struct xv_policy_list *list,
+							    const uint16_t lanes[LANES], uint32_t position)
+{
+	return needed_body(list, lanes, position);
+}
+#endif
+
+void xv_policy_choose_scan(struct xv_policy *p, bool plain)
+{
+	p->scan = scan_plain;
+	p->needed = needed_plain;
+#ifdef __x86_64__
+	if (!plain && __builtin_cpu_supports("avx2")) {
+		p->scan = scan_avx2;
+		p->needed = needed_avx2;
+	}
+#endif
 }
 
 /* Or m into mask, as far as it is about the lanes that are needed. */
@@ -274,7 +297,7 @@ enum xv_verdict xv_policy_check(const struct xv_policy *p, const struct xv_flow_
 	position = p->scan(list, lanes);
 	if (position > list->n)
 		position = list->n;
-	mask_apply(mask, &list->key_masks[list->masks[position]], lanes_needed(list, lanes, position), family == IPV4);
+	mask_apply(mask, &list->key_masks[list->masks[position]], p->needed(list, lanes, position), family == IPV4);
 	if (position == list->n) {
 		*rule = NO_RULE;
 		return p->otherwise;
