@@ -25,8 +25,8 @@ struct xv_ledger {
 	uint64_t punts;			/* handed to a slow path */
 	uint64_t held;			/* waiting for room in an output queue */
 	uint64_t tx_packets, tx_bytes;
-	/* ICMP errors for what came in from this port and could not go on: sent back to it, and not sent, because there
-	 * were too many (answer.c). Those sent are in `copies` too. */
+	/* ICMP errors and TCP resets for what came in from this port and could not or must not go on: sent back to it, and
+	 * not sent, because there were too many (answer.c). Those sent are in `copies` too. */
 	uint64_t answers, answers_limited;
 	uint64_t drops[XV_DROP_MAX];
 };
