@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused_state.h"
-#include "fastpath/trails.h"
 #include "fastpath/worker_state.h"
 #include "net/bytes.h"
 
@@ -22,32 +21,6 @@ static inline uint64_t number(const _Atomic uint64_t *counter)
 }
 
 /* ---- Shapes ---- */
-
-/*
- * What the cache takes: Ethernet, perhaps one VLAN tag, IPv4 without options or IPv6 without extension headers, no
- * fragment, and TCP, UDP or ICMP. It is a part of what net/flow_extract.c finds to be sound; a packet of one shape
- * always gives a key with the same fields in the same places.
- */
-enum shape {
-	SHAPE_IPV6 = 1,
-	SHAPE_VLAN = 2,
-	SHAPE_TCP = 4,
-	SHAPE_ICMP = 8,
-	SHAPE_ANY = 16, /* always set */
-};
-
-#define ETH_LEN 14
-#define VLAN_LEN 4
-#define IPV4_LEN 20
-#define IPV6_LEN 40
-
-/* Multiply and fold: guests choose what goes in, and must not be able to choose what comes out. */
-static inline uint64_t mix(uint64_t a, uint64_t b)
-{
-	unsigned __int128 product = (unsigned __int128)a * b;
-
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
 
 /* A checksum that is to be finished is that of the transport header. Anything else that a guest may ask for is not said by the
  * bytes that are compared, and a rewrite could not follow it. */
@@ -299,68 +272,6 @@ void xv_fused_lookup_burst(struct xv_fused *fused, uint32_t in_port, struct rte_
 	lookup_plain(fused, in_port, pkts, n, entries, places);
 }
 
-/* ---- Trails ---- */
-
-static struct xv_trail *trail_get(struct xv_fused *fused, const struct xv_fused_step *steps, unsigned int n,
-				  const struct xv_encap *encap)
-{
-	struct xv_flow *flows[XV_TRAIL_MAX];
-	int16_t grown[XV_TRAIL_MAX];
-	uint64_t hash = n;
-	struct xv_trail **bucket, *trail;
-	unsigned int i;
-
-	for (i = 0; i < n; i++) {
-		flows[i] = steps[i].flow;
-		grown[i] = steps[i].grown;
-		hash = mix(hash ^ (uintptr_t)flows[i], fused->secret[0]);
-	}
-	bucket = &fused->trail_buckets[hash % TRAIL_BUCKETS];
-	for (trail = *bucket; trail != NULL; trail = trail->next)
-		if (trail->hash == hash && trail->n == n && trail->encap == encap &&
-		    atomic_load_explicit(&trail->valid, memory_order_acquire) &&
-		    memcmp(trail->flows, flows, n * sizeof(flows[0])) == 0 &&
-		    memcmp(trail->grown, grown, n * sizeof(grown[0])) == 0)
-			return trail;
-	trail = fused->free_trails;
-	if (trail != NULL)
-		fused->free_trails = trail->next;
-	else if (fused->trails_fresh < TRAILS)
-		trail = &fused->trails[fused->trails_fresh++];
-	else
-		return NULL;
-	trail->n = (uint8_t)n;
-	trail->entries = 0;
-	trail->hash = hash;
-	trail->encap = encap;
-	memcpy(trail->flows, flows, n * sizeof(flows[0]));
-	memcpy(trail->grown, grown, n * sizeof(grown[0]));
-	if (!xv_trail_link_flows(trail, steps)) {
-		trail->next = fused->free_trails;
-		fused->free_trails = trail;
-		return NULL;
-	}
-	trail->next = *bucket;
-	*bucket = trail;
-	count(&fused->stats.trails, 1);
-	return trail;
-}
-
-static void trail_put(struct xv_fused *fused, struct xv_trail *trail)
-{
-	struct xv_trail **at;
-
-	if (trail->entries > 0)
-		return;
-	xv_trail_unlink_flows(trail);
-	for (at = &fused->trail_buckets[trail->hash % TRAIL_BUCKETS]; *at != trail; at = &(*at)->next)
-		;
-	*at = trail->next;
-	trail->next = fused->free_trails;
-	fused->free_trails = trail;
-	count(&fused->stats.trails, (uint64_t)-1);
-}
-
 /* ---- Entries ---- */
 
 static uint32_t l2_len(const struct xv_fused_entry *e)
@@ -411,7 +322,7 @@ static void entry_free(struct xv_fused *fused, uint64_t *way)
 	count_entry(fused, e->trail, (uint64_t)-1);
 	e->where = 0;
 	e->trail->entries--;
-	trail_put(fused, e->trail);
+	xv_trail_put(fused, e->trail);
 	fused->free_entries[fused->n_free++] = (uint32_t)*way - 1;
 	*way = 0;
 	count(&fused->stats.entries, (uint64_t)-1);
@@ -585,7 +496,7 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 		make_room(fused);
 	if (is_full(fused))
 		return NULL;
-	trail = trail_get(fused, steps, n, end->encap);
+	trail = xv_trail_get(fused, steps, n, end->encap);
 	if (trail == NULL)
 		return NULL;
 	trail->entries++;
@@ -699,130 +610,4 @@ void xv_fused_get_stats(const struct xv_fused *fused, struct xv_fused_stats *sta
 		.entries = (uint32_t)number(&fused->stats.entries),
 		.trails = (uint32_t)number(&fused->stats.trails),
 	};
-}
-
-/* ---- Edits ---- */
-
-/* What a one's complement sum changes by when the words of `from` become those of `to` (RFC 1624, equation 4). */
-static uint32_t delta_of(uint32_t sum, const uint8_t *from, const uint8_t *to, unsigned int bytes)
-{
-	unsigned int i;
-
-	for (i = 0; i + 1 < bytes; i += 2)
-		sum += (uint16_t)~xv_load16(from + i) + (uint32_t)xv_load16(to + i);
-	return sum;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)(sum + (sum >> 16));
-}
-
-bool xv_fused_edit_make(const struct xv_fused_place *place, const uint8_t *before, uint32_t pkt_len,
-			const struct rte_mbuf *m, struct xv_fused_edit *edit)
-{
-	const bool ipv6 = (place->where & SHAPE_IPV6) != 0, tcp = (place->where & SHAPE_TCP) != 0;
-	const bool icmp = (place->where & SHAPE_ICMP) != 0;
-	const uint8_t *after = rte_pktmbuf_mtod(m, const uint8_t *);
-	const unsigned int headers = place->l4 + (tcp ? 20u : 8u);
-	const int shift = (int)m->pkt_len - (int)pkt_len;
-	unsigned int l3, l4, l4_csum, i;
-	uint32_t pseudo = 0, l4_sum;
-
-	memset(edit, 0, sizeof(*edit));
-	if (shift < -(int)place->l3 || (int)headers + shift > XV_FUSED_EDIT_BYTES ||
-	    (int)m->data_len < (int)headers + shift)
-		return false;
-	l3 = (unsigned int)(place->l3 + shift);
-	l4 = (unsigned int)(place->l4 + shift);
-	l4_csum = l4 + (tcp ? 16 : icmp ? 2 : 6);
-	edit->shift = (int16_t)shift;
-	edit->udp = !tcp && !icmp;
-	for (i = 0; i < headers + (unsigned int)shift; i++) {
-		int was = (int)i - shift;
-
-		if ((!ipv6 && (i == l3 + 10 || i == l3 + 11)) || i == l4_csum || i == l4_csum + 1)
-			continue;
-		if (was >= 0 && before[was] == after[i])
-			continue;
-		edit->mask[i / 64] |= UINT64_C(1) << (i % 64);
-		edit->image[i] = after[i];
-	}
-	if (!ipv6) {
-		uint32_t sum = delta_of(0, before + place->l3, after + l3, 10);
-
-		edit->ip_delta = fold(delta_of(sum, before + place->l3 + 12, after + l3 + 12, 8));
-		edit->ip_csum = (uint8_t)(l3 + 10);
-	}
-	if (!icmp || ipv6)
-		pseudo = delta_of(0, before + place->l3 + (ipv6 ? 8 : 12), after + l3 + (ipv6 ? 8 : 12), ipv6 ? 32 : 8);
-	l4_sum = delta_of(pseudo, before + place->l4, after + l4, l4_csum - l4);
-	i = l4_csum + 2 - l4;
-	l4_sum = delta_of(l4_sum, before + place->l4 + i, after + l4 + i, headers - place->l4 - i);
-	edit->pseudo_delta = fold(pseudo);
-	edit->l4_delta = fold(l4_sum);
-	edit->l4_csum = (uint8_t)l4_csum;
-	return true;
-}
-
-/* RFC 1624, equation 3, with what has changed summed up already. -0 is no change: 0xffff and 0 are the same number. */
-static void csum_add(uint8_t *at, uint16_t delta, bool udp)
-{
-	uint16_t csum = xv_load16(at);
-
-	if (udp && csum == 0)
-		return;
-	csum = (uint16_t)~fold((uint32_t)(uint16_t)~csum + delta);
-	if (udp && csum == 0)
-		csum = 0xffff;
-	memcpy(at, &csum, sizeof(csum));
-}
-
-static bool changes(uint16_t delta)
-{
-	return delta != 0 && delta != 0xffff;
-}
-
-bool xv_fused_edit_apply(const struct xv_fused *fused, const struct xv_fused_entry *entry, struct rte_mbuf *m)
-{
-	const struct xv_fused_edit *edit = &fused->edits[entry - fused->entries];
-	struct xv_offload *request = NULL;
-	uint8_t *data;
-	unsigned int w;
-
-	if (edit->shift > 0) {
-		if (unlikely(rte_pktmbuf_prepend(m, (uint16_t)edit->shift) == NULL))
-			return false;
-	} else if (edit->shift < 0) {
-		(void)rte_pktmbuf_adj(m, (uint16_t)-edit->shift);
-	}
-	data = rte_pktmbuf_mtod(m, uint8_t *);
-	for (w = 0; w < XV_FUSED_EDIT_BYTES / 64; w++) {
-		uint64_t left = edit->mask[w];
-
-		for (; left != 0; left &= left - 1) {
-			unsigned int i = 64 * w + (unsigned int)__builtin_ctzll(left);
-
-			data[i] = edit->image[i];
-		}
-	}
-	if (edit->ip_csum != 0 && changes(edit->ip_delta))
-		csum_add(data + edit->ip_csum, edit->ip_delta, false);
-	if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0)) {
-		request = xv_packet_offload(m);
-		request->csum_start = (uint16_t)(request->csum_start + edit->shift);
-	}
-	/* A checksum that is still to be finished is the sum of the pseudo-header, not inverted. */
-	if (unlikely(request != NULL && (request->flags & XV_OFFLOAD_CSUM) != 0 &&
-		     request->csum_start + request->csum_offset == edit->l4_csum)) {
-		if (changes(edit->pseudo_delta)) {
-			uint16_t sum = fold((uint32_t)xv_load16(data + edit->l4_csum) + edit->pseudo_delta);
-
-			memcpy(data + edit->l4_csum, &sum, sizeof(sum));
-		}
-	} else if (changes(edit->l4_delta)) {
-		csum_add(data + edit->l4_csum, edit->l4_delta, edit->udp);
-	}
-	return true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the cache of fused flows is made of. Private to fused.c and fused_memory.c. */
+/* What the cache of fused flows is made of. Private to fused.c and the files that begin with its name. */
 #pragma once
 
 #include "fastpath/fused.h"
@@ -50,3 +50,35 @@ struct xv_fused {
 	struct more *mores;
 	struct counters stats;
 };
+
+/*
+ * What the cache takes: Ethernet, perhaps one VLAN tag, IPv4 without options or IPv6 without extension headers, no
+ * fragment, and TCP, UDP or ICMP. It is a part of what net/flow_extract.c finds to be sound; a packet of one shape
+ * always gives a key with the same fields in the same places.
+ */
+enum shape {
+	SHAPE_IPV6 = 1,
+	SHAPE_VLAN = 2,
+	SHAPE_TCP = 4,
+	SHAPE_ICMP = 8,
+	SHAPE_ANY = 16, /* always set */
+};
+
+#define ETH_LEN 14
+#define VLAN_LEN 4
+#define IPV4_LEN 20
+#define IPV6_LEN 40
+
+/* Multiply and fold: guests choose what goes in, and must not be able to choose what comes out. */
+static inline uint64_t mix(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* fused_trail.c. The trail of these steps, or NULL: one of the flows is gone or changed, or there are too many. */
+struct xv_trail *xv_trail_get(struct xv_fused *fused, const struct xv_fused_step *steps, unsigned int n,
+			      const struct xv_encap *encap);
+/* An entry less stands for it. */
+void xv_trail_put(struct xv_fused *fused, struct xv_trail *trail);
