@@ -298,7 +298,7 @@ static int known(struct way *w, struct xv_conn *conn)
 	uint32_t incarnation = xv_conn_incarnation(atomic_load_explicit(&conn->generation, memory_order_relaxed));
 	uint32_t before = xv_conn_expires(conn);
 	enum xv_ct_verdict verdict;
-	bool shorter;
+	bool shorter, answered = false;
 	int rc;
 
 	check(w, false);
@@ -316,12 +316,15 @@ static int known(struct way *w, struct xv_conn *conn)
 		if (w->dir == XV_CT_REPLY && !(conn->flags & XV_CONN_SEEN_REPLY)) {
 			conn->flags |= XV_CONN_SEEN_REPLY;
 			changed(conn);
+			answered = true;
 		}
 		if (conn->flags & XV_CONN_HALF_OPEN &&
 		    conn->flags & (proto->handshake ? XV_CONN_ASSURED : XV_CONN_ASSURED | XV_CONN_SEEN_REPLY))
 			xv_ct_settle(w->ct, conn);
 		count_packet(w, conn);
 		rc = pass(w, conn, false);
+		/* Many connections are one question and one answer: what is done for the next packet pays from the second on. */
+		w->hit->steady &= !answered;
 	} else {
 		xv_conn_unlock(conn);
 		rc = invalid(w);
@@ -515,6 +518,30 @@ bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_
 	}
 	show_conn(&w, &from, state_of(&w, &from) | XV_CS_NEW);
 	return false;
+}
+
+void xv_conntrack_prefetch(const struct xv_conntrack *ct, uint16_t zone, const uint8_t *data, uint16_t l3, uint16_t l4)
+{
+	struct xv_ct_tuple tuple = {.zone = zone}, reply;
+	const uint8_t *ip = data + l3;
+
+	if (ip[0] >> 4 == 4) {
+		tuple.proto = ip[9];
+		memcpy(&tuple.src.words[3], ip + 12, 4);
+		memcpy(&tuple.dst.words[3], ip + 16, 4);
+	} else {
+		tuple.proto = ip[6];
+		tuple.ipv6 = true;
+		memcpy(&tuple.src, ip + 8, 16);
+		memcpy(&tuple.dst, ip + 24, 16);
+	}
+	if (tuple.proto != 6 && tuple.proto != 17)
+		return;
+	memcpy(&tuple.src_port, data + l4, 2);
+	memcpy(&tuple.dst_port, data + l4 + 2, 2);
+	xv_ct_prefetch(ct, &tuple);
+	xv_ct_tuple_reverse(&tuple, &reply);
+	xv_ct_prefetch(ct, &reply);
 }
 
 enum xv_drop xv_conntrack_why(int rc)
