@@ -184,6 +184,7 @@ struct known {
 	bool proto_known, first; /* ip_proto is; the L4 header is there (not a later fragment) */
 	uint8_t proto;
 	unsigned int vlans, mpls;  /* at least so many */
+	rte_be32_t bottom[XV_FLOW_MAX_MPLS], bottom_known[XV_FLOW_MAX_MPLS]; /* bottom-of-stack bits of labels */
 };
 
 
@@ -220,9 +221,46 @@ static bool is_ip(const struct known *k)
 	return k->type_known && (k->eth_type == RTE_BE16(0x0800) || k->eth_type == RTE_BE16(0x86dd));
 }
 
+#define LSE_BOTTOM RTE_BE32(0x100)
+
 static bool is_mpls(rte_be16_t type)
 {
 	return type == RTE_BE16(0x8847) || type == RTE_BE16(0x8848);
+}
+
+/* OVS names all bits of a label in a set, but keeps this one as it is. */
+static bool changes_bottom(const struct xv_action_set *set, const struct known *k)
+{
+	unsigned int i;
+
+	for (i = 0; i < XV_FLOW_MAX_MPLS; i++) {
+		size_t at = offsetof(struct xv_flow_key, mpls_lse) + i * sizeof(rte_be32_t), word = at / 8;
+		rte_be32_t value, mask;
+
+		if (word < set->first || word - set->first >= set->n)
+			continue;
+		memcpy(&value, (const uint8_t *)&set->words[word - set->first].value + at % 8, sizeof(value));
+		memcpy(&mask, (const uint8_t *)&set->words[word - set->first].mask + at % 8, sizeof(mask));
+		if ((mask & LSE_BOTTOM) != 0 && (k->bottom_known[i] == 0 || (value & LSE_BOTTOM) != k->bottom[i]))
+			return true;
+	}
+	return false;
+}
+
+/* A label more on top, whose bottom-of-stack bit is known to be that. */
+static void push_bottom(struct known *k, rte_be32_t lse)
+{
+	memmove(&k->bottom[1], &k->bottom[0], sizeof(k->bottom) - sizeof(k->bottom[0]));
+	memmove(&k->bottom_known[1], &k->bottom_known[0], sizeof(k->bottom_known) - sizeof(k->bottom_known[0]));
+	k->bottom[0] = lse & LSE_BOTTOM;
+	k->bottom_known[0] = LSE_BOTTOM;
+}
+
+static void pop_bottom(struct known *k)
+{
+	memmove(&k->bottom[0], &k->bottom[1], sizeof(k->bottom) - sizeof(k->bottom[0]));
+	memmove(&k->bottom_known[0], &k->bottom_known[1], sizeof(k->bottom_known) - sizeof(k->bottom_known[0]));
+	k->bottom_known[XV_FLOW_MAX_MPLS - 1] = 0;
 }
 
 /* Why this set cannot be done on what is known of the packet; NULL = it can. */
@@ -250,6 +288,8 @@ static const char *set_refused(const struct xv_action_set *set, const struct kno
 		return "sets a VLAN tag: pop and push it";
 	if (TOUCHES(set, mpls_lse) && k->mpls == 0)
 		return "sets an MPLS label of a packet that need not have one";
+	if (changes_bottom(set, k))
+		return "sets the bottom of stack of an MPLS label, which says what the packet is: match it";
 	if ((TOUCHES(set, nsh_flags) || TOUCHES(set, nsh_ttl) || TOUCHES(set, nsh_path_hdr) ||
 	     TOUCHES(set, nsh_context)) &&
 	    !(k->type_known && k->eth_type == RTE_BE16(0x894f)))
@@ -363,6 +403,7 @@ static int check_program(const uint64_t *program, uint32_t bytes, struct known k
 			else if (!k.type_known || k.vlans > 0)
 				why = "push_mpls on a packet whose Ethernet type is not matched, or that has a VLAN tag";
 			k.mpls++;
+			push_bottom(&k, mpls->lse);
 			k.eth_type = mpls->eth_type;
 			k.proto_known = false;
 			k.ethernet = k.ethernet && !mpls->before_l2;
@@ -373,6 +414,7 @@ static int check_program(const uint64_t *program, uint32_t bytes, struct known k
 				why = "pop_mpls on a packet that need not have a label";
 			else
 				k.mpls--;
+			pop_bottom(&k);
 			k.eth_type = (rte_be16_t)a->arg;
 			k.proto_known = false;
 			if (is_mpls(k.eth_type) && k.mpls == 0)
@@ -476,10 +518,16 @@ int xv_actions_check(const struct xv_actions *actions, const struct xv_flow_key 
 		.proto = key->ip_proto,
 		.first = mask->ip_frag == 0xff && key->ip_frag != XV_FRAG_LATER,
 	};
+	unsigned int i;
 
 	for (; k.vlans < XV_FLOW_MAX_VLANS && (key->vlan[k.vlans].tci & mask->vlan[k.vlans].tci & RTE_BE16(0x1000)) != 0;)
 		k.vlans++;
-	if (k.type_known && is_mpls(k.eth_type))
+	if (k.type_known && is_mpls(k.eth_type)) {
 		k.mpls = 1;
+		for (i = 0; i < XV_FLOW_MAX_MPLS; i++) {
+			k.bottom[i] = key->mpls_lse[i] & LSE_BOTTOM;
+			k.bottom_known[i] = mask->mpls_lse[i] & LSE_BOTTOM;
+		}
+	}
 	return check_program(actions->program, actions->bytes, k, 0, err);
 }

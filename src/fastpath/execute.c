@@ -3,9 +3,8 @@
  * The long way of one packet: look up its flow, carry out the actions, look up again where they say so; and record what
  * was done, so that the next packet of its kind finds it in one piece (fused.h).
  *
- * What is recorded is not the actions but their result: which flows were on the trail, which bytes of the packet they looked at, and
- * how its headers differ at the end. What depends on more than that (length, chance, meters, a slow path) and what makes several
- * packets of one is not fused: such packets come this way every time.
+ * What differs from packet to packet (chance, a slow path), and connection tracking of copies, is not fused: such packets come
+ * this way every time.
  */
 #include <errno.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 #include "fastpath/meter.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
+#include "fastpath/recording.h"
 #include "fastpath/resolve.h"
 #include "fastpath/rule_log.h"
 #include "fastpath/worker_state.h"
@@ -29,20 +29,6 @@
 #include "port/eal.h"
 
 #define PASSES_MAX 64 /* look-ups of one packet and all its copies: a loop in somebody's flows ends here */
-
-struct recording {
-	bool on;
-	uint8_t n;
-	struct xv_fused_step steps[XV_TRAIL_MAX];
-	uint64_t bits; /* bytes that flows looked at */
-	struct xv_fused_place place;
-	struct xv_fused_end end;   /* changes: of the network's MAC table, before it was asked ... */
-	const struct xv_port *out; /* ... and what it was sent to, by which rules; NULL = no network involved */
-	const struct xv_binding *out_binding;
-	struct xv_fused_edit edit; /* as of the encapsulation, if there is one */
-	uint32_t pkt_len;	   /* of the packet as it came in ... */
-	uint8_t first[XV_FUSED_EDIT_BYTES]; /* ... and its first bytes */
-};
 
 /* One packet under way. */
 struct walk {
@@ -56,7 +42,8 @@ struct walk {
 	uint32_t trunc;		     /* bytes that the next output sends; 0 = all */
 	bool recirculated;
 	struct xv_ct_hit hit;	     /* of the last zone that it was looked up in */
-	struct recording *recording; /* NULL in copies */
+	struct xv_recording *recording; /* NULL: none */
+	bool is_copy;
 };
 
 static void stop_recording(struct walk *k)
@@ -65,8 +52,33 @@ static void stop_recording(struct walk *k)
 		k->recording->on = false;
 }
 
+/* The recording, as long as there is one. */
+static inline struct xv_recording *recording(struct walk *k)
+{
+	return k->recording != NULL && k->recording->on ? k->recording : NULL;
+}
+
+/* For a reason that the next packet may not have: it is not fused. */
 static void drop(struct walk *k, enum xv_drop reason)
 {
+	stop_recording(k);
+	xv_packet_drop(k->w, k->m, reason);
+	k->m = NULL;
+}
+
+/* m leaves, and that was recorded. */
+static void recorded(struct walk *k)
+{
+	if (recording(k) != NULL && !k->is_copy)
+		xv_record_end(k->recording, k->w);
+}
+
+/* Because a flow says so. */
+static void drop_as_told(struct walk *k, enum xv_drop reason)
+{
+	if (recording(k) != NULL)
+		xv_record_drop(k->recording, reason);
+	recorded(k);
 	xv_packet_drop(k->w, k->m, reason);
 	k->m = NULL;
 }
@@ -76,63 +88,6 @@ static bool extract(struct walk *k)
 {
 	return xv_flow_extract(rte_pktmbuf_mtod(k->m, const uint8_t *), rte_pktmbuf_data_len(k->m),
 			       rte_pktmbuf_pkt_len(k->m), &k->key, &k->layout) == XV_FLOW_OK;
-}
-
-/* ---- Recording ---- */
-
-/* This flow, with these actions, decides about the packet. */
-static void record_step(struct walk *k, struct xv_flow *flow, const struct xv_actions *actions,
-			const struct xv_flow_key *mask)
-{
-	struct recording *r = k->recording;
-
-	if (r == NULL || !r->on)
-		return;
-	if (r->n == XV_TRAIL_MAX || !xv_fused_guard(&r->place, (const uint64_t *)(const void *)mask, &r->bits)) {
-		r->on = false;
-		return;
-	}
-	r->steps[r->n++] = (struct xv_fused_step){
-		flow, actions, (int16_t)((int32_t)rte_pktmbuf_pkt_len(k->m) - (int32_t)r->pkt_len)};
-}
-
-/* Before the packet leaves: its headers are as all later ones shall leave. */
-static void record_edit(struct walk *k)
-{
-	struct recording *r = k->recording;
-	struct xv_fused_edit *edit;
-	unsigned int i;
-	bool edited;
-
-	if (r == NULL || !r->on || r->end.encap != NULL)
-		return;
-	edit = &r->edit;
-	if (!xv_fused_edit_make(&r->place, r->first, r->pkt_len, k->m, edit)) {
-		r->on = false;
-		return;
-	}
-	edited = edit->shift != 0;
-	for (i = 0; i < RTE_DIM(edit->mask); i++)
-		edited |= edit->mask[i] != 0;
-	r->end.edit = edited ? edit : NULL;
-}
-
-static void record_end(struct walk *k, uint16_t out_port, uint8_t flags)
-{
-	struct recording *r = k->recording;
-	struct xv_fused_entry *e;
-
-	if (r == NULL || !r->on || r->n == 0)
-		return;
-	r->on = false;
-	/* The flow for packets to that port may be newer than what was done before it was looked up. */
-	if (r->out != NULL && atomic_load_explicit(&r->out->binding, memory_order_acquire) != r->out_binding)
-		return;
-	r->end.out_port = out_port;
-	r->end.flags |= flags;
-	e = xv_fused_insert(k->w->fused, &r->place, r->first, r->bits, r->steps, r->n, &r->end);
-	if (e != NULL)
-		e->learned_s = k->w->now_s;
 }
 
 /* ---- Actions ---- */
@@ -152,36 +107,14 @@ static struct rte_mbuf *own(struct walk *k)
 /* Cut to what trunc says; false: it was dropped. */
 static bool truncate(struct walk *k)
 {
-	uint32_t len = rte_pktmbuf_pkt_len(k->m), cut = len > k->trunc ? len - k->trunc : 0;
+	uint32_t len = k->trunc;
 
-	if (k->trunc == 0 || cut == 0)
-		return true;
 	k->trunc = 0;
+	if (len == 0 || rte_pktmbuf_pkt_len(k->m) <= len)
+		return true;
 	if (own(k) == NULL)
 		return false;
-	/* What is left of it promises nothing any more. */
-	k->m->ol_flags &= ~XV_PACKET_OFFLOAD;
-	while (cut > 0) {
-		struct rte_mbuf *last = rte_pktmbuf_lastseg(k->m);
-		uint16_t here = (uint16_t)RTE_MIN(cut, (uint32_t)last->data_len);
-
-		if (here == last->data_len && last != k->m) {
-			struct rte_mbuf *at = k->m;
-
-			while (at->next != last)
-				at = at->next;
-			at->next = NULL;
-			k->m->nb_segs--;
-			k->m->pkt_len -= here;
-			last->next = NULL;
-			last->nb_segs = 1;
-			rte_pktmbuf_free_seg(last);
-		} else {
-			last->data_len = (uint16_t)(last->data_len - here);
-			k->m->pkt_len -= here;
-		}
-		cut -= here;
-	}
+	xv_packet_cut(k->m, len);
 	return true;
 }
 
@@ -192,22 +125,18 @@ static void output(struct walk *k, uint16_t port_id)
 		out == NULL ? NULL : atomic_load_explicit(&out->binding, memory_order_acquire);
 
 	if (binding == NULL) {
-		stop_recording(k);
 		drop(k, XV_DROP_TX_DOWN);
 		return;
 	}
-	if (k->trunc != 0) {
-		stop_recording(k);
-		if (!truncate(k))
-			return;
+	if (recording(k) != NULL) {
+		bool hashed = binding->tunnel != NULL || atomic_load_explicit(&out->tx_queues, memory_order_relaxed) > 1;
+
+		xv_record_output(k->recording, k->m, port_id, k->trunc, NULL, 0, hashed,
+				 hashed ? xv_packet_flow_hash(k->m) : 0);
 	}
-	record_edit(k);
-	if (k->recording != NULL && k->recording->on &&
-	    (binding->tunnel != NULL || atomic_load_explicit(&out->tx_queues, memory_order_relaxed) > 1)) {
-		k->recording->end.entropy = xv_packet_flow_hash(k->m);
-		k->recording->end.flags |= XV_FUSED_HASH;
-	}
-	record_end(k, port_id, 0);
+	if (!truncate(k))
+		return;
+	recorded(k);
 	xv_pipeline_output(k->w, out, binding, XV_QUEUE_BY_FLOW, &k->m, 1);
 	k->m = NULL;
 }
@@ -218,13 +147,14 @@ static void walk_on(struct walk *k);
 /* The same for a copy of the packet; this one goes on. */
 static void run_copy(struct walk *k, const uint64_t *program, uint32_t bytes)
 {
+	unsigned int begin = k->recording != NULL ? xv_record_copy(k->recording) : 0;
 	struct walk copy = *k;
 
-	stop_recording(k);
-	copy.recording = NULL;
 	count(&k->w->counters[k->m->port].copies, 1);
+	copy.is_copy = true;
 	copy.m = xv_packet_clone(k->m, xv_packet_pool());
 	if (unlikely(copy.m == NULL)) {
+		stop_recording(k);
 		count(&k->w->counters[k->m->port].drops[XV_DROP_NO_BUFFER], 1);
 		return;
 	}
@@ -234,6 +164,8 @@ static void run_copy(struct walk *k, const uint64_t *program, uint32_t bytes)
 	run(&copy, program, bytes);
 	if (copy.m != NULL)
 		walk_on(&copy);
+	if (recording(k) != NULL)
+		xv_record_copy_end(k->recording, begin);
 }
 
 /* Some packet fields differ from what they were: the headers follow. False: the packet is gone. */
@@ -242,7 +174,6 @@ static bool rewrite(struct walk *k, const struct xv_flow_key *to)
 	if (own(k) == NULL)
 		return false;
 	if (xv_edit_apply(k->m, &k->layout, &k->key, to) != 0) {
-		stop_recording(k);
 		drop(k, XV_DROP_MALFORMED);
 		return false;
 	}
@@ -260,9 +191,8 @@ static void set(struct walk *k, const struct xv_action_set *set)
 		mask_words[set->first + i] = set->words[i].mask;
 	}
 	/* What was there before decides which bytes change: a guard, as if it had been matched. */
-	if (k->recording != NULL && k->recording->on &&
-	    !xv_fused_guard(&k->recording->place, mask_words, &k->recording->bits))
-		k->recording->on = false;
+	if (recording(k) != NULL)
+		xv_record_fields(k->recording, mask_words);
 	if (set->first + set->n > XV_FLOW_STAGE_L2 && set->first < XV_FLOW_FIXED_WORDS && !rewrite(k, &to))
 		return;
 	k->key = to;
@@ -274,13 +204,10 @@ static void pushed(struct walk *k, int rc)
 	if (likely(rc == 0))
 		return;
 	if (rc == XV_PUSH_POP_EXTRACT) {
-		if (!extract(k)) {
-			stop_recording(k);
+		if (!extract(k))
 			drop(k, XV_DROP_MALFORMED);
-		}
 		return;
 	}
-	stop_recording(k);
 	drop(k, rc == -ENOBUFS ? XV_DROP_NO_BUFFER : XV_DROP_MALFORMED);
 }
 
@@ -303,18 +230,20 @@ static void tunnel_push(struct walk *k, const struct xv_encap *encap, const stru
 
 	/* The rule: straight out, and no further. */
 	if ((const uint8_t *)next < end && next->type == XV_ACT_OUTPUT &&
-	    (const uint8_t *)xv_action_next(next) == end && k->trunc == 0) {
-		record_edit(k);
-		if (k->recording != NULL && k->recording->on) {
-			k->recording->end.encap = encap;
-			k->recording->end.entropy = entropy;
-		}
-		record_end(k, (uint16_t)next->arg, 0);
+	    (const uint8_t *)xv_action_next(next) == end) {
+		if (recording(k) != NULL)
+			xv_record_output(k->recording, k->m, (uint16_t)next->arg, k->trunc, encap, k->key.packet_type, false,
+					 entropy);
+		if (!truncate(k))
+			return;
+		recorded(k);
 		xv_flow_tunnel_push(k->w, encap, k->key.packet_type, entropy, (uint16_t)next->arg, k->m);
 		k->m = NULL;
 		return;
 	}
 	stop_recording(k);
+	if (!truncate(k))
+		return;
 	if ((k->m->ol_flags & XV_PACKET_OFFLOAD) != 0 && xv_packet_offload(k->m)->gso_type != XV_GSO_NONE) {
 		drop(k, XV_DROP_TUNNEL);
 		return;
@@ -332,7 +261,7 @@ static void tunnel_push(struct walk *k, const struct xv_encap *encap, const stru
 static void forward(struct walk *k)
 {
 	const struct xv_binding *out_binding;
-	struct recording *r = k->recording;
+	struct xv_recording *r;
 	struct xv_tracked tracked = {
 		.key = &k->key,
 		.layout = &k->layout,
@@ -345,7 +274,10 @@ static void forward(struct walk *k)
 		drop(k, XV_DROP_NO_FLOW);
 		return;
 	}
-	if (r != NULL && r->on) {
+	if (k->is_copy)
+		stop_recording(k);
+	r = recording(k);
+	if (r != NULL) {
 		r->end.changes = xv_mac_table_changes(k->binding->network->macs);
 		r->end.flags |= XV_FUSED_CHANGES | XV_FUSED_LEARN;
 	}
@@ -399,7 +331,6 @@ static void track(struct walk *k, const struct xv_action *a, const uint8_t *end)
 {
 	const struct xv_action_ct *ct = (const struct xv_action_ct *)(const void *)a->data;
 	const struct xv_ct_hit before = k->hit;
-	struct recording *r = k->recording;
 	int rc;
 
 	if ((ct->flags & XV_CT_NAT) != 0 && own(k) == NULL)
@@ -410,23 +341,15 @@ static void track(struct walk *k, const struct xv_action *a, const uint8_t *end)
 	}
 	rc = xv_conntrack_packet(xv_flow_conntrack, ct, k->m, &k->key, &k->layout, xv_worker_now_ms(k->w), &k->hit);
 	if (unlikely(rc != 0)) {
-		stop_recording(k);
 		drop(k, xv_conntrack_why(rc));
 		return;
 	}
-	if (r == NULL || !r->on || (ct->flags & XV_CT_CLEAR) != 0)
+	if (recording(k) == NULL || (ct->flags & XV_CT_CLEAR) != 0)
 		return;
-	/* The same connection again (a commit behind a look-up) is advanced once. If that changed its mark, what was decided
-	 * before is not what the next packet meets. */
-	if (k->hit.steady && before.conn == k->hit.conn) {
-		r->on = before.generation == k->hit.generation;
-		return;
-	}
-	if (!k->hit.steady || r->end.n_hits == XV_FUSED_CT_MAX) {
-		r->on = false;
-		return;
-	}
-	r->end.hits[r->end.n_hits++] = k->hit;
+	if (k->is_copy)
+		stop_recording(k);
+	else
+		xv_record_hit(k->recording, &k->hit, &before);
 }
 
 static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
@@ -465,37 +388,31 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 		case XV_ACT_PUSH_MPLS: {
 			const struct xv_action_push_mpls *mpls = (const struct xv_action_push_mpls *)(const void *)a->data;
 
-			stop_recording(k);
 			if (own(k) != NULL)
 				pushed(k, xv_mpls_push(k->m, &k->key, &k->layout, mpls->lse, mpls->eth_type,
 						       mpls->before_l2));
 			break;
 		}
 		case XV_ACT_POP_MPLS:
-			stop_recording(k);
 			if (own(k) != NULL)
 				pushed(k, xv_mpls_pop(k->m, &k->key, &k->layout, (rte_be16_t)a->arg));
 			break;
 		case XV_ACT_PUSH_ETH: {
 			const struct xv_action_push_eth *eth = (const struct xv_action_push_eth *)(const void *)a->data;
 
-			stop_recording(k);
 			if (own(k) != NULL)
 				pushed(k, xv_eth_push(k->m, &k->key, &k->layout, eth->dst, eth->src));
 			break;
 		}
 		case XV_ACT_POP_ETH:
-			stop_recording(k);
 			if (own(k) != NULL)
 				pushed(k, xv_eth_pop(k->m, &k->key, &k->layout));
 			break;
 		case XV_ACT_PUSH_NSH:
-			stop_recording(k);
 			if (own(k) != NULL)
 				push_nsh(k, (const struct xv_action_push_nsh *)(const void *)a->data);
 			break;
 		case XV_ACT_POP_NSH:
-			stop_recording(k);
 			if (own(k) != NULL)
 				pushed(k, xv_nsh_pop(k->m, &k->key, &k->layout));
 			break;
@@ -507,23 +424,31 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			k->key.dp_hash += k->key.dp_hash == 0; /* 0 means "none" */
 			break;
 		case XV_ACT_METER:
-			stop_recording(k);
+			if (recording(k) != NULL)
+				xv_record_meter(k->recording, k->m, a->arg);
 			if (!xv_meter_allow(a->arg, k->m->pkt_len, k->w->now))
 				drop(k, XV_DROP_METER);
 			break;
 		case XV_ACT_SAMPLE:
-			stop_recording(k);
-			if (a->arg == UINT32_MAX || (uint32_t)rte_rand() < a->arg)
-				run_copy(k, a->data, a->bytes - (uint32_t)sizeof(*a));
-			break;
+			if (a->arg != 0 && a->arg != UINT32_MAX)
+				stop_recording(k);
+			if (a->arg != UINT32_MAX && (uint32_t)rte_rand() >= a->arg)
+				break;
+			__attribute__((fallthrough));
 		case XV_ACT_CLONE:
+			/* With nothing behind it the packet itself will do. */
+			if (last) {
+				run(k, a->data, a->bytes - (uint32_t)sizeof(*a));
+				return;
+			}
 			run_copy(k, a->data, a->bytes - (uint32_t)sizeof(*a));
 			break;
 		case XV_ACT_CHECK_LEN: {
 			const struct xv_action_check_len *check =
 				(const struct xv_action_check_len *)(const void *)a->data;
 
-			stop_recording(k);
+			if (recording(k) != NULL)
+				xv_record_length(k->recording, k->m, a->arg);
 			if (k->m->pkt_len > a->arg)
 				run(k, check->programs, check->greater_bytes);
 			else
@@ -531,7 +456,6 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			return;
 		}
 		case XV_ACT_TRUNC:
-			stop_recording(k);
 			k->trunc = a->arg;
 			break;
 		case XV_ACT_RECIRC:
@@ -545,21 +469,17 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			forward(k);
 			return;
 		case XV_ACT_PUNT: /* refused by xv_actions_check(): nobody listens */
-			stop_recording(k);
 			drop(k, XV_DROP_ACTION);
 			return;
 		case XV_ACT_DROP:
-			record_end(k, (uint16_t)a->arg, XV_FUSED_DROP);
-			drop(k, (enum xv_drop)a->arg);
+			drop_as_told(k, (enum xv_drop)a->arg);
 			return;
 		case XV_ACT_MAX:
 			return;
 		}
 	}
-	if (k->m != NULL) {
-		record_end(k, XV_DROP_ACTION, XV_FUSED_DROP);
-		drop(k, XV_DROP_ACTION);
-	}
+	if (k->m != NULL)
+		drop_as_told(k, XV_DROP_ACTION);
 }
 
 /* ---- Look-up ---- */
@@ -569,17 +489,14 @@ static void run_flow(struct walk *k, struct xv_flow *flow)
 {
 	const struct xv_actions *actions = atomic_load_explicit(&flow->actions, memory_order_acquire);
 	struct xv_flow_count *c = &k->w->flow_counts[flow->slot];
-	struct xv_flow_key mask;
 
 	count(&c->packets, 1);
 	count(&c->bytes, k->m->pkt_len);
 	atomic_store_explicit(&c->used, k->w->now >> XV_FLOW_TICK_SHIFT, memory_order_relaxed);
 	if (unlikely(k->w->live != NULL))
 		xv_live_note_data(k->w, k->m, XV_LIVE_FLOW, 0, &flow->id, sizeof(flow->id));
-	if (k->recording != NULL && k->recording->on) {
-		xv_flow_match(flow, NULL, &mask);
-		record_step(k, flow, actions, &mask);
-	}
+	if (recording(k) != NULL)
+		xv_record_step(k->recording, k->m, flow, actions);
 	run(k, actions->program, actions->bytes);
 }
 
@@ -614,7 +531,6 @@ static void walk_on(struct walk *k)
 
 		k->recirculated = false;
 		if (++*k->passes > PASSES_MAX) {
-			stop_recording(k);
 			drop(k, XV_DROP_DEPTH);
 		} else if (likely(flow != NULL)) {
 			run_flow(k, flow);
@@ -675,7 +591,7 @@ static void resume_fragments(struct xv_worker *w)
 void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
 		     const struct xv_fused_place *place)
 {
-	struct recording recording;
+	struct xv_recording recording;
 	unsigned int passes = 0;
 	struct walk k = {.w = w, .in = in, .binding = binding, .m = m, .passes = &passes};
 
@@ -687,17 +603,7 @@ void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_bi
 		return;
 	}
 	if (place->where != 0) {
-		uint32_t n = RTE_MIN((uint32_t)rte_pktmbuf_data_len(m), (uint32_t)sizeof(recording.first));
-
-		recording.on = true;
-		recording.n = 0;
-		recording.bits = 0;
-		recording.place = *place;
-		recording.end = (struct xv_fused_end){0};
-		recording.out = NULL;
-		recording.pkt_len = rte_pktmbuf_pkt_len(m);
-		memcpy(recording.first, rte_pktmbuf_mtod(m, const uint8_t *), n);
-		memset(recording.first + n, 0, sizeof(recording.first) - n);
+		xv_record_begin(&recording, place, m);
 		k.recording = &recording;
 	}
 	walk_on(&k);

@@ -24,6 +24,8 @@
 #define REQUESTS 4096	      /* that may wait for the control thread */
 #define REQUESTS_A_POLL 1024
 #define AGED_A_TIME 8192
+#define AGED_MOST 131072 /* a call: the control thread has other things to do */
+#define SWEEP_POLLS 50	  /* from one sweep for the sake of dead flows to the next: milliseconds */
 #define ID_BUCKETS 65536
 
 struct xv_conntrack *xv_flow_conntrack;
@@ -38,7 +40,7 @@ static uint32_t n_owned[XV_MAX_PORTS];
 static uint64_t n_refused;
 static struct xv_flow *dying, **dying_end = &dying;
 static uint32_t *free_slots, n_free_slots, slots_fresh;
-static unsigned int n_flows;
+static unsigned int n_flows, polls_since_sweep;
 static struct xv_flow *by_id[ID_BUCKETS];
 static uint64_t last_id;
 static struct xv_flow_request *requests;
@@ -438,8 +440,11 @@ bool xv_flows_poll(void)
 		free_slots[n_free_slots++] = flow->slot;
 		xv_rcu_defer(flow_free, flow);
 	}
-	if (dying != NULL && atomic_load(&xv_sweep_wanted) < dying->died)
+	/* Who waits to be freed waits for company: a sweep costs the workers the same for one as for thousands. */
+	if (dying != NULL && atomic_load(&xv_sweep_wanted) < dying->died && ++polls_since_sweep >= SWEEP_POLLS) {
+		polls_since_sweep = 0;
 		(void)xv_flows_sweep();
+	}
 	return dying != NULL || rte_ring_count(xv_flow_requests.wanted) > 0;
 }
 
@@ -470,17 +475,23 @@ void xv_flows_age(uint64_t idle_ms)
 {
 	static struct xv_cls_cursor cursor;
 	static struct aged aged;
-	unsigned int i;
+	unsigned int i, left, deleted = 0;
+	bool more;
 
 	if (n_flows == 0)
 		return;
 	xv_classifier_rank(xv_flow_classifier);
 	/* A part of the table each time: what was used is known from the sweep before. */
 	aged.idle_ns = idle_ms * 1000000;
-	aged.n = 0;
-	if (!xv_flows_walk(&cursor, RTE_MAX(AGED_A_TIME, n_flows / 4), age_one, &aged))
+	left = RTE_MAX(AGED_A_TIME, n_flows / 4);
+	for (more = true; more && left > 0 && deleted < AGED_MOST; left -= RTE_MIN(left, AGED_A_TIME)) {
+		aged.n = 0;
+		more = xv_flows_walk(&cursor, AGED_A_TIME, age_one, &aged);
+		for (i = 0; i < aged.n; i++)
+			xv_flow_del(aged.flows[i]);
+		deleted += aged.n;
+	}
+	if (!more)
 		cursor = (struct xv_cls_cursor){0};
-	for (i = 0; i < aged.n; i++)
-		xv_flow_del(aged.flows[i]);
 	(void)xv_flows_sweep();
 }

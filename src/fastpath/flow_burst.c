@@ -149,8 +149,13 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		e->used = tick;
 		if (unlikely((e->flags & XV_FUSED_LEARN) != 0 && e->learned_s != w->now_s))
 			learn(w, binding, e, m, in->id);
-		if (unlikely((e->flags & XV_FUSED_DROP) != 0)) {
-			xv_packet_drop(w, m, (enum xv_drop)e->out_port);
+		if (unlikely((e->flags & (XV_FUSED_DROP | XV_FUSED_PROGRAM)) != 0)) {
+			if ((e->flags & XV_FUSED_DROP) != 0) {
+				xv_packet_drop(w, m, (enum xv_drop)e->out_port);
+				continue;
+			}
+			run_send(w, &run);
+			xv_fused_run(w, e, m);
 			continue;
 		}
 		if (unlikely((e->flags & XV_FUSED_EDIT) != 0 && !xv_fused_edit_apply(w->fused, e, m))) {

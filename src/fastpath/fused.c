@@ -194,6 +194,33 @@ static inline struct xv_fused_entry *entry_of(const struct xv_fused *fused, uint
 	return &fused->entries[(uint32_t)way - 1];
 }
 
+/* A second look for entries that are for some lengths only. How many were found. */
+static __rte_noinline uint16_t lookup_guarded(const struct xv_fused *fused, struct rte_mbuf *const *pkts, uint16_t n,
+					      struct xv_fused_entry **entries, const struct xv_fused_place *places)
+{
+	uint16_t i, hits = 0;
+
+	for (i = 0; i < n; i++) {
+		const struct set *set = set_of(fused, places[i].hash);
+		unsigned int ways;
+
+		if (entries[i] != NULL || places[i].where == 0)
+			continue;
+		for (ways = ways_plain(set, places[i].hash); ways != 0 && entries[i] == NULL; ways &= ways - 1) {
+			struct xv_fused_entry *e = entry_of(fused, set->ways[__builtin_ctz(ways)]);
+			const struct guard *guard = &fused->guards[e - fused->entries];
+
+			if (entry_is_usable(e, places[i].where | SHAPE_GUARDED) && pkts[i]->pkt_len >= guard->len_min &&
+			    pkts[i]->pkt_len <= guard->len_max &&
+			    entry_matches_plain(e, rte_pktmbuf_mtod(pkts[i], const uint8_t *))) {
+				entries[i] = e;
+				hits++;
+			}
+		}
+	}
+	return hits;
+}
+
 /*
  * Three passes, so that what one packet needs from memory arrives while others are looked at: shape and set; ways and
  * entries; compare.
@@ -239,6 +266,8 @@ static inline struct xv_fused_entry *entry_of(const struct xv_fused *fused, uint
 				}                                                                               \
 			}                                                                                       \
 		}                                                                                               \
+		if (unlikely(hits < n && fused->n_guarded > 0))                                                 \
+			hits = (uint16_t)(hits + lookup_guarded(fused, pkts, n, entries, places));               \
 		count(&fused->stats.hits, hits);                                                                \
 		count(&fused->stats.misses, (uint64_t)(n - hits));                                              \
 	}
@@ -274,11 +303,6 @@ void xv_fused_lookup_burst(struct xv_fused *fused, uint32_t in_port, struct rte_
 
 /* ---- Entries ---- */
 
-static uint32_t l2_len(const struct xv_fused_entry *e)
-{
-	return ETH_LEN + ((e->where & SHAPE_VLAN) ? VLAN_LEN : 0);
-}
-
 static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
 {
 	const struct xv_trail *trail = e->trail;
@@ -300,7 +324,7 @@ static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
 	}
 	n = xv_fused_hits(fused, e, hits);
 	for (i = 0; i < n; i++)
-		xv_conntrack_credit(xv_flow_conntrack, &hits[i], e->packets, e->bytes - (uint64_t)e->packets * l2_len(e));
+		xv_conntrack_credit(xv_flow_conntrack, &hits[i], e->packets, e->bytes - (uint64_t)e->packets * xv_fused_l2_len(e));
 	e->packets = 0;
 	e->bytes = 0;
 }
@@ -320,6 +344,9 @@ static void entry_free(struct xv_fused *fused, uint64_t *way)
 
 	credit(fused, e);
 	count_entry(fused, e->trail, (uint64_t)-1);
+	fused->n_guarded -= (e->where & SHAPE_GUARDED) != 0;
+	if ((e->flags & XV_FUSED_PROGRAM) != 0)
+		xv_fused_program_free(fused, fused->programs[e - fused->entries]);
 	e->where = 0;
 	e->trail->entries--;
 	xv_trail_put(fused, e->trail);
@@ -328,9 +355,23 @@ static void entry_free(struct xv_fused *fused, uint64_t *way)
 	count(&fused->stats.entries, (uint64_t)-1);
 }
 
+/* An entry of packets that are compared in the same bytes. */
+static inline bool is_like(const struct xv_fused_entry *e, const struct xv_fused_place *place, uint64_t bits)
+{
+	return (e->where & ~(uint32_t)SHAPE_GUARDED) == place->where && e->mask == bits;
+}
+
+/* It is for lengths that a new one is for. */
+static inline bool is_as_long(const struct xv_fused *fused, const struct xv_fused_entry *e, const struct xv_fused_end *end)
+{
+	const struct guard *guard = &fused->guards[e - fused->entries];
+
+	return (e->where & SHAPE_GUARDED) == 0 || (guard->len_min <= end->len_max && end->len_min <= guard->len_max);
+}
+
 /* The way that a new entry takes: the same packet's, a free one, one on a dead trail, or the one that was used least lately. */
 static uint64_t *way_for(struct xv_fused *fused, const struct xv_fused_place *place, const uint8_t *value,
-			 uint64_t bits)
+			 uint64_t bits, const struct xv_fused_end *end)
 {
 	struct set *set = set_of(fused, place->hash);
 	uint32_t now = (uint32_t)(xv_clock_cycles() >> XV_FLOW_TICK_SHIFT);
@@ -349,7 +390,8 @@ static uint64_t *way_for(struct xv_fused *fused, const struct xv_fused_place *pl
 			age = (uint32_t)(now - e->used);
 			if (!atomic_load_explicit(&e->trail->valid, memory_order_relaxed))
 				age = UINT64_MAX - 2;
-			if (e->where == place->where && e->mask == bits && memcmp(e->value, value, XV_FUSED_BYTES) == 0)
+			if (is_like(e, place, bits) && memcmp(e->value, value, XV_FUSED_BYTES) == 0 &&
+			    is_as_long(fused, e, end))
 				return &set->ways[i];
 		}
 		if (best == NULL || age > best_age) {
@@ -462,7 +504,7 @@ static bool is_crowded_out(const struct xv_fused *fused, uint64_t way, const str
 	const struct xv_fused_entry *e = entry_of(fused, way);
 
 	return atomic_load_explicit(&e->trail->valid, memory_order_relaxed) &&
-	       ((way ^ place->hash) >> 32 != 0 || e->where != place->where || e->mask != bits);
+	       ((way ^ place->hash) >> 32 != 0 || !is_like(e, place, bits));
 }
 
 struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_fused_place *place,
@@ -473,6 +515,7 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 	uint8_t value[XV_FUSED_BYTES];
 	struct xv_fused_entry *e;
 	struct xv_trail *trail;
+	uint32_t program = 0;
 	uint64_t *way;
 	unsigned int i;
 
@@ -482,11 +525,11 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 		value[i] = (bits >> i & 1) != 0 ? first[i] : 0;
 	if (SETS_OF(number(&fused->stats.entries)) > fused->n_sets)
 		grow(fused);
-	way = way_for(fused, place, value, bits);
+	way = way_for(fused, place, value, bits, end);
 	if (*way != 0 && is_crowded_out(fused, *way, place, bits)) {
 		for (i = 0; i < GROW_CROWDED; i++)
 			grow(fused);
-		way = way_for(fused, place, value, bits);
+		way = way_for(fused, place, value, bits, end);
 	}
 	if (*way != 0) {
 		entry_free(fused, way);
@@ -496,9 +539,16 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 		make_room(fused);
 	if (is_full(fused))
 		return NULL;
+	if (end->n_ops > 0) {
+		program = xv_fused_program_make(fused, end->ops, end->n_ops);
+		if (program == 0)
+			return NULL;
+	}
 	trail = xv_trail_get(fused, steps, n, end->encap);
-	if (trail == NULL)
+	if (trail == NULL) {
+		xv_fused_program_free(fused, program);
 		return NULL;
+	}
 	trail->entries++;
 	count_entry(fused, trail, 1);
 	i = fused->n_free > 0 ? fused->free_entries[--fused->n_free] : fused->entries_fresh++;
@@ -518,6 +568,15 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 	e->learned_s = 0;
 	e->changes = end->changes;
 	set_hits(fused, e, i, end);
+	if (end->len_min > 0 || end->len_max < UINT32_MAX) {
+		e->where |= SHAPE_GUARDED;
+		fused->n_guarded++;
+		fused->guards[i] = (struct guard){end->len_min, end->len_max};
+	}
+	if (program != 0) {
+		e->flags |= XV_FUSED_PROGRAM;
+		fused->programs[i] = program;
+	}
 	if (end->edit != NULL) {
 		e->flags |= XV_FUSED_EDIT;
 		fused->edits[i] = *end->edit;
@@ -607,6 +666,7 @@ void xv_fused_get_stats(const struct xv_fused *fused, struct xv_fused_stats *sta
 		.misses = number(&fused->stats.misses),
 		.inserted = number(&fused->stats.inserted),
 		.evicted = number(&fused->stats.evicted),
+		.programs = number(&fused->stats.programs),
 		.entries = (uint32_t)number(&fused->stats.entries),
 		.trails = (uint32_t)number(&fused->stats.trails),
 	};

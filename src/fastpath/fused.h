@@ -17,6 +17,10 @@
  * sweeps, which the control thread asks for before it reads. A dead flow is freed after such a sweep, so that all
  * of its packets are counted.
  *
+ * Programs. What takes more than one rewrite and one exit (several outputs, meters, cut packets) is a program beside the entry
+ * (fused_program.c): each packet that leaves is the one that came in, with a rewrite of its own. Where a flow asked how long
+ * packets are, the entry is for lengths that give the same answer.
+ *
  * Threads: all of the worker, except where it says control. The trail lock (trails.c) orders the control thread's marking and the
  * worker's linking of trails; it is taken once for each new trail, never for a packet that hits.
  */
@@ -37,6 +41,7 @@
 #define XV_FUSED_BYTES 64	    /* of a packet that can be compared */
 #define XV_FUSED_EDIT_BYTES 128	    /* of headers that can be rewritten */
 #define XV_FUSED_ENTRIES (1u << 20) /* of one worker, at most; memory is used as they are */
+#define XV_FUSED_OPS 32		    /* of one entry's program */
 
 struct xv_actions;
 struct xv_encap;
@@ -44,6 +49,7 @@ struct xv_flow;
 struct xv_flow_count;
 struct xv_fused;
 struct xv_trail;
+struct xv_worker;
 
 /* A trail as member of a flow's list. */
 struct xv_trail_link {
@@ -75,6 +81,33 @@ struct xv_fused_edit {
 	_Alignas(64) uint8_t image[XV_FUSED_EDIT_BYTES];
 };
 
+enum xv_fused_op_type {
+	XV_FUSED_OUTPUT, /* to port */
+	XV_FUSED_TUNNEL, /* outer headers on, then to port */
+	XV_FUSED_DENY,	 /* drop; port is an enum xv_drop */
+	XV_FUSED_METER,	 /* ask meter arg; what it refuses is dropped, and goes on with the op `skip` if it is a copy */
+};
+
+/*
+ * An operation of an entry's program. All but METER are the end of a packet: the last one of the packet itself, those
+ * before it of copies.
+ */
+struct xv_fused_op {
+	uint8_t type;
+	bool edits; /* `edit` says something */
+	bool hashed; /* whoever sends it wants to know its flow's hash: entropy */
+	uint8_t steps_from, steps_to; /* METER: flows of the trail that a packet does not come to that is refused */
+	int16_t grown;		      /* METER: bytes that the packet has more by now than as it came in */
+	uint16_t port;
+	uint32_t arg;  /* METER: its number; else bytes to which the packet is cut, 0: not at all */
+	uint32_t skip; /* METER: 0: it was the packet itself; else while recording an index, then a number as `next` */
+	uint32_t next; /* number of the next op, from 1; 0: this is the last */
+	uint32_t entropy;
+	rte_be32_t packet_type; /* TUNNEL: what the packet begins with by then */
+	const struct xv_encap *encap;
+	struct xv_fused_edit edit;
+};
+
 /* flags */
 #define XV_FUSED_LEARN 0x1  /* refresh the source address in the network's MAC table once a second */
 #define XV_FUSED_DROP 0x2   /* out_port is an enum xv_drop */
@@ -84,6 +117,7 @@ struct xv_fused_edit {
 #define XV_FUSED_CT_MORE 0x20 /* and to others, of further zones: its struct more */
 #define XV_FUSED_EDIT 0x40    /* has a struct xv_fused_edit */
 #define XV_FUSED_HASH 0x80    /* whoever sends it wants to know its flow's hash: entropy */
+#define XV_FUSED_PROGRAM 0x100 /* what happens to it is a program */
 
 /* Two cache lines. */
 struct xv_fused_entry {
@@ -92,8 +126,7 @@ struct xv_fused_entry {
 	_Alignas(64) uint64_t mask; /* bit i: byte i counts */
 	uint32_t where;		    /* input port << 8 | shape; 0 = free */
 	uint16_t out_port;
-	uint8_t flags;
-	uint8_t pad;
+	uint16_t flags;
 	struct xv_trail *trail;
 	uint32_t entropy; /* of the encapsulation, or XV_FUSED_HASH */
 	uint32_t conn_generation;
@@ -138,12 +171,15 @@ struct xv_fused_step {
 /* What a trail ends in. */
 struct xv_fused_end {
 	uint16_t out_port;
-	uint8_t flags; /* XV_FUSED_LEARN, _DROP, _CHANGES */
+	uint16_t flags; /* XV_FUSED_LEARN, _DROP, _CHANGES, _HASH */
 	uint8_t n_hits;
+	uint8_t n_ops; /* 0: no program */
 	uint32_t entropy;
 	uint32_t changes;
 	const struct xv_encap *encap;
 	const struct xv_fused_edit *edit; /* copied; may be NULL */
+	uint32_t len_min, len_max;		/* of packets that it is for; 0, UINT32_MAX: any */
+	const struct xv_fused_op *ops;		/* copied */
 	struct xv_ct_hit hits[XV_FUSED_CT_MAX]; /* connections that the packet belongs to */
 };
 
@@ -171,6 +207,8 @@ uint64_t xv_fused_evicted(const struct xv_fused *fused);
 /* Changes when entries are added. */
 uint64_t xv_fused_inserted(const struct xv_fused *fused);
 
+/* Carry out the entry's program; takes m, which is counted already. */
+void xv_fused_run(struct xv_worker *w, struct xv_fused_entry *entry, struct rte_mbuf *m);
 /* Carry out the entry's edit. False: no headroom. */
 bool xv_fused_edit_apply(const struct xv_fused *fused, const struct xv_fused_entry *entry, struct rte_mbuf *m);
 
@@ -181,7 +219,7 @@ void xv_fused_flush(struct xv_fused *fused);
 bool xv_fused_is_empty(const struct xv_fused *fused);
 
 struct xv_fused_stats {
-	uint64_t hits, misses, inserted, evicted;
+	uint64_t hits, misses, inserted, evicted, programs; /* programs: packets that ran one */
 	uint32_t entries, trails;
 };
 /* Any thread while the worker lives. */

@@ -89,7 +89,11 @@ static bool changes(uint16_t delta)
 
 bool xv_fused_edit_apply(const struct xv_fused *fused, const struct xv_fused_entry *entry, struct rte_mbuf *m)
 {
-	const struct xv_fused_edit *edit = &fused->edits[entry - fused->entries];
+	return xv_fused_edit_write(&fused->edits[entry - fused->entries], m);
+}
+
+bool xv_fused_edit_write(const struct xv_fused_edit *edit, struct rte_mbuf *m)
+{
 	struct xv_offload *request = NULL;
 	uint8_t *data;
 	unsigned int w;

@@ -18,6 +18,9 @@ static void fused_free(struct xv_fused *fused)
 	xv_lazy_free(fused->trails, TRAILS * sizeof(struct xv_trail));
 	xv_lazy_free(fused->edits, n * sizeof(struct xv_fused_edit));
 	xv_lazy_free(fused->mores, n * sizeof(struct more));
+	xv_lazy_free(fused->guards, n * sizeof(struct guard));
+	xv_lazy_free(fused->programs, n * sizeof(uint32_t));
+	xv_lazy_free(fused->ops, n * sizeof(struct xv_fused_op));
 	free(fused->trail_buckets);
 	free(fused);
 }
@@ -42,9 +45,13 @@ int xv_fused_create(unsigned int entries, struct xv_flow_count *counts, struct x
 	fused->trails = xv_lazy_alloc(TRAILS * sizeof(struct xv_trail), false);
 	fused->edits = xv_lazy_alloc(entries * sizeof(struct xv_fused_edit), false);
 	fused->mores = xv_lazy_alloc(entries * sizeof(struct more), false);
+	fused->guards = xv_lazy_alloc(entries * sizeof(struct guard), false);
+	fused->programs = xv_lazy_alloc(entries * sizeof(uint32_t), false);
+	fused->ops = xv_lazy_alloc(entries * sizeof(struct xv_fused_op), false);
 	fused->trail_buckets = calloc(TRAIL_BUCKETS, sizeof(fused->trail_buckets[0]));
 	if (fused->sets == NULL || fused->entries == NULL || fused->free_entries == NULL || fused->trails == NULL ||
-	    fused->edits == NULL || fused->mores == NULL || fused->trail_buckets == NULL) {
+	    fused->edits == NULL || fused->mores == NULL || fused->guards == NULL || fused->programs == NULL || fused->ops == NULL ||
+	    fused->trail_buckets == NULL) {
 		fused_free(fused);
 		return -ENOMEM;
 	}

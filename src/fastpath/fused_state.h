@@ -27,9 +27,14 @@ struct more {
 	uint8_t n;
 };
 
+/* Lengths of packets that an entry is for. */
+struct guard {
+	uint32_t len_min, len_max;
+};
+
 /* One writer, the worker; read by the control thread at any time. */
 struct counters {
-	_Atomic uint64_t hits, misses, inserted, evicted, entries, trails;
+	_Atomic uint64_t hits, misses, inserted, evicted, entries, trails, programs;
 };
 
 struct xv_fused {
@@ -48,6 +53,12 @@ struct xv_fused {
 	/* Of the entry with the same number, if its flags say that it has them. */
 	struct xv_fused_edit *edits;
 	struct more *mores;
+	struct guard *guards;
+	uint32_t n_guarded; /* entries that have one */
+	uint32_t *programs; /* number of the first op */
+	/* Ops of all programs, as many as there may be entries. */
+	struct xv_fused_op *ops;
+	uint32_t ops_fresh, free_ops; /* free ones: number of the first */
 	struct counters stats;
 };
 
@@ -62,6 +73,7 @@ enum shape {
 	SHAPE_TCP = 4,
 	SHAPE_ICMP = 8,
 	SHAPE_ANY = 16, /* always set */
+	SHAPE_GUARDED = 32, /* of entries only: for packets of some lengths. no packet looks like that, a second look finds them */
 };
 
 #define ETH_LEN 14
@@ -77,8 +89,21 @@ static inline uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
+/* Of the packets that e is for. */
+static inline uint32_t xv_fused_l2_len(const struct xv_fused_entry *e)
+{
+	return ETH_LEN + ((e->where & SHAPE_VLAN) ? VLAN_LEN : 0);
+}
+
 /* fused_trail.c. The trail of these steps, or NULL: one of the flows is gone or changed, or there are too many. */
 struct xv_trail *xv_trail_get(struct xv_fused *fused, const struct xv_fused_step *steps, unsigned int n,
 			      const struct xv_encap *encap);
 /* An entry less stands for it. */
 void xv_trail_put(struct xv_fused *fused, struct xv_trail *trail);
+
+/* fused_edit.c. False: no headroom. m is writable. */
+bool xv_fused_edit_write(const struct xv_fused_edit *edit, struct rte_mbuf *m);
+
+/* fused_program.c. The number of its first op, or 0: memory is short. */
+uint32_t xv_fused_program_make(struct xv_fused *fused, const struct xv_fused_op *ops, unsigned int n);
+void xv_fused_program_free(struct xv_fused *fused, uint32_t first);

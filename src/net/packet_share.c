@@ -87,3 +87,28 @@ struct rte_mbuf *xv_packet_own(struct rte_mbuf *m, struct rte_mempool *pool)
 	append_rest(head, rest, n);
 	return head;
 }
+
+void xv_packet_cut(struct rte_mbuf *m, uint32_t len)
+{
+	uint32_t cut = m->pkt_len - len;
+
+	m->ol_flags &= ~XV_PACKET_OFFLOAD;
+	while (cut > 0) {
+		struct rte_mbuf *last = rte_pktmbuf_lastseg(m);
+		uint16_t here = (uint16_t)RTE_MIN(cut, (uint32_t)last->data_len);
+
+		if (here == last->data_len && last != m) {
+			struct rte_mbuf *at = m;
+
+			while (at->next != last)
+				at = at->next;
+			at->next = NULL;
+			m->nb_segs--;
+			rte_pktmbuf_free_seg(last);
+		} else {
+			last->data_len = (uint16_t)(last->data_len - here);
+		}
+		m->pkt_len -= here;
+		cut -= here;
+	}
+}

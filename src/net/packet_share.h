@@ -35,3 +35,7 @@ struct rte_mbuf *xv_packet_own(struct rte_mbuf *m, struct rte_mempool *pool);
  * writable while both are there. NULL if out of packet memory.
  */
 struct rte_mbuf *xv_packet_clone(struct rte_mbuf *m, struct rte_mempool *pool);
+
+/* Cut m, whose first segment is the caller's alone, to its first len bytes; it is longer. An offload request goes: what is left
+ * promises nothing any more. */
+void xv_packet_cut(struct rte_mbuf *m, uint32_t len);

@@ -243,6 +243,12 @@ void vxlan_out(struct xv_actions_builder *b)
 	out(b, 1);
 }
 
+void trunc_vxlan_out(struct xv_actions_builder *b)
+{
+	xv_actions_add(b, XV_ACT_TRUNC, 20, NULL, 0);
+	vxlan_out(b);
+}
+
 void vxlan_out_twice(struct xv_actions_builder *b)
 {
 	vxlan(b);

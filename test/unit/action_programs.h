@@ -48,6 +48,7 @@ void trunc_first(struct xv_actions_builder *b);
 void meter(struct xv_actions_builder *b);
 void tunnel(struct xv_actions_builder *b, const struct xv_encap_params *p);
 void vxlan_out(struct xv_actions_builder *b);
+void trunc_vxlan_out(struct xv_actions_builder *b);
 void vxlan_out_twice(struct xv_actions_builder *b);
 void geneve_l3_out(struct xv_actions_builder *b);
 void recirc(struct xv_actions_builder *b);

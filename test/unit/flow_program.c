@@ -22,7 +22,7 @@ static bool chance(uint32_t percent)
 
 /* What is known of the packet at a point of the program, so that programs are seldom refused. */
 struct known {
-	bool ethernet, type, ports, icmp;
+	bool ethernet, type, ports, icmp, nsh; /* nsh: begins with it, or after one Ethernet header */
 	uint16_t eth_type;
 	unsigned int vlans, mpls;
 };
@@ -266,12 +266,31 @@ static struct ref_program *inner(struct known k, unsigned int level, unsigned in
 	return program;
 }
 
-/* Something that leaves the packet to the actions behind. odd: also what is never fused. */
+/* Off with its label or NSH, if it begins with one. */
+static void add_pop(struct ref_program *program, struct known *k)
+{
+	static const uint16_t types[] = {0x0800, 0x86dd, 0x8847, 0x0800, 0x6558};
+
+	if (k->nsh && !k->ethernet) {
+		(void)ref_add(program, XV_ACT_POP_NSH, 0);
+		*k = (struct known){.ethernet = true};
+	}
+	if (k->mpls == 0 || !k->type || (k->eth_type != 0x8847 && k->eth_type != 0x8848))
+		return;
+	k->eth_type = types[rnd(5)];
+	(void)ref_add(program, XV_ACT_POP_MPLS, rte_cpu_to_be_16(k->eth_type));
+	k->mpls--;
+	k->ports = k->icmp = false;
+	if (k->eth_type == 0x8847 && k->mpls == 0)
+		k->type = false;
+}
+
+/* Something that leaves the packet to the actions behind. odd: also what is rare. */
 static void add_step(struct ref_program *program, struct known *k, unsigned int level, unsigned int depth, bool odd)
 {
 	struct ref_action *a;
 
-	switch (rnd(odd ? 14 : 8)) {
+	switch (rnd(odd ? 18 : 8)) {
 	case 0:
 	case 1:
 	case 2:
@@ -304,21 +323,12 @@ static void add_step(struct ref_program *program, struct known *k, unsigned int 
 			a->mpls.before_l2 = chance(20);
 			k->eth_type = rte_be_to_cpu_16(a->mpls.eth_type);
 			k->mpls++;
-			k->ports = k->icmp = false;
+			k->ports = k->icmp = k->nsh = false;
 			k->ethernet = k->ethernet && !a->mpls.before_l2;
 		}
 		break;
 	case 9:
-		if (k->mpls > 0 && k->type && (k->eth_type == 0x8847 || k->eth_type == 0x8848)) {
-			static const uint16_t types[] = {0x0800, 0x86dd, 0x8847, 0x0800, 0x6558};
-
-			k->eth_type = types[rnd(5)];
-			(void)ref_add(program, XV_ACT_POP_MPLS, rte_cpu_to_be_16(k->eth_type));
-			k->mpls--;
-			k->ports = k->icmp = false;
-			if (k->eth_type == 0x8847 && k->mpls == 0)
-				k->type = false;
-		}
+		add_pop(program, k);
 		break;
 	case 10:
 		if (!k->ethernet) {
@@ -343,6 +353,25 @@ static void add_step(struct ref_program *program, struct known *k, unsigned int 
 	case 12:
 		(void)ref_add(program, XV_ACT_TRUNC, 14 + rnd(100));
 		break;
+	case 13:
+	case 14:
+		(void)ref_add(program, XV_ACT_METER, rnd(REF_METERS + 1));
+		break;
+	case 15:
+	case 16:
+		if (k->nsh && !k->ethernet) {
+			add_pop(program, k);
+		} else if (k->type && k->vlans == 0) {
+			a = ref_add(program, XV_ACT_PUSH_NSH, 0);
+			a->nsh.ttl = (uint8_t)(rnd(2) * 63);
+			a->nsh.flags = (uint8_t)rnd(4);
+			a->nsh.path_hdr = rte_cpu_to_be_32(rnd(4));
+			a->nsh.mdtype = chance(70) ? 1 : 2;
+			a->nsh.md2_len = a->nsh.mdtype == 2 ? (uint8_t)(rnd(8) * 4) : 0;
+			any_bytes(a->nsh.metadata, a->nsh.mdtype == 1 ? 16 : a->nsh.md2_len);
+			*k = (struct known){.type = true, .eth_type = 0x894f, .nsh = true};
+		}
+		break;
 	default:
 		if (k->ethernet)
 			add_tunnel(program, k);
@@ -351,7 +380,7 @@ static void add_step(struct ref_program *program, struct known *k, unsigned int 
 
 static void gen_program(struct ref_program *program, struct known k, unsigned int level, unsigned int depth)
 {
-	bool odd = chance(25);
+	bool odd = chance(40);
 	unsigned int steps = rnd(4), outputs;
 	struct ref_action *a;
 
@@ -368,6 +397,8 @@ static void gen_program(struct ref_program *program, struct known k, unsigned in
 			return;
 		}
 	}
+	if (level > 0 && chance(40))
+		add_pop(program, &k);
 	while (steps-- > 0)
 		add_step(program, &k, level, depth, odd);
 	switch (rnd(odd ? 12 : 9)) {
@@ -413,6 +444,7 @@ static struct ref_program *program_for(const struct xv_flow_key *key, const stru
 	struct known k = {
 		.ethernet = key->packet_type == 0,
 		.type = mask->eth_type == UINT16_MAX,
+		.nsh = key->packet_type == RTE_BE32(0x1894f) && mask->eth_type == UINT16_MAX,
 		.eth_type = rte_be_to_cpu_16(key->eth_type),
 	};
 	struct ref_program *program = ref_program_new();
@@ -450,6 +482,9 @@ static void compile(struct xv_actions_builder *b, const struct ref_program *prog
 			break;
 		case XV_ACT_PUSH_ETH:
 			xv_actions_add(b, a->type, 0, &a->eth, sizeof(a->eth));
+			break;
+		case XV_ACT_PUSH_NSH:
+			xv_actions_add(b, a->type, 0, &a->nsh, sizeof(a->nsh));
 			break;
 		case XV_ACT_CT:
 			xv_actions_add(b, a->type, 0, &a->ct, sizeof(a->ct));

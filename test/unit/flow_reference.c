@@ -37,6 +37,15 @@ bool ref_finish(struct ref_packet *p)
 	return true;
 }
 
+void ref_truncate(struct under_way *k)
+{
+	if (k->trunc != 0 && k->p.len > k->trunc) {
+		k->p.len = k->trunc;
+		k->p.request = false; /* what is left promises nothing */
+	}
+	k->trunc = 0;
+}
+
 static void output(struct under_way *k, uint32_t port)
 {
 	struct ref_world *world = k->world;
@@ -46,10 +55,7 @@ static void output(struct under_way *k, uint32_t port)
 		ref_drop(k, XV_DROP_TX_DOWN);
 		return;
 	}
-	if (k->trunc != 0 && k->p.len > k->trunc) {
-		k->p.len = k->trunc;
-		k->p.request = false; /* what is left promises nothing */
-	}
+	ref_truncate(k);
 	if (!ref_finish(&k->p)) {
 		ref_drop(k, XV_DROP_OFFLOAD);
 		return;
@@ -95,6 +101,19 @@ static void track(struct under_way *k, const struct xv_action_ct *ct)
 /* ---- Actions ---- */
 
 static void look_up(struct under_way *k);
+
+static bool meter(struct under_way *k, uint32_t id)
+{
+	struct ref_meter *m = id < REF_METERS ? &k->world->meters[id] : NULL;
+
+	if (m == NULL)
+		return true;
+	if (m->packets <= 0 || m->bits <= 0)
+		return false;
+	m->packets--;
+	m->bits -= k->p.len * 8;
+	return true;
+}
 
 static void run(struct under_way *k, const struct ref_program *program)
 {
@@ -158,6 +177,10 @@ static void run(struct under_way *k, const struct ref_program *program)
 				break;
 			__attribute__((fallthrough));
 		case XV_ACT_CLONE:
+			if (i == program->n - 1) { /* nothing is behind it: no copy */
+				run(k, a->inner);
+				return;
+			}
 			k->world->copies[k->in]++;
 			copy = malloc(sizeof(*copy));
 			*copy = *k;
@@ -170,6 +193,16 @@ static void run(struct under_way *k, const struct ref_program *program)
 		case XV_ACT_CHECK_LEN:
 			run(k, k->p.len > a->arg ? a->inner : a->other);
 			return;
+		case XV_ACT_METER:
+			if (!meter(k, a->arg))
+				ref_drop(k, XV_DROP_METER);
+			break;
+		case XV_ACT_PUSH_NSH:
+			ref_push_nsh(k, &a->nsh);
+			break;
+		case XV_ACT_POP_NSH:
+			ref_pop_nsh(k);
+			break;
 		case XV_ACT_TRUNC:
 			k->trunc = a->arg;
 			break;

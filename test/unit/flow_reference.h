@@ -41,6 +41,7 @@ struct ref_action {
 		struct xv_action_push_vlan vlan;
 		struct xv_action_push_mpls mpls;
 		struct xv_action_push_eth eth;
+		struct xv_action_push_nsh nsh;
 		struct xv_action_ct ct;
 	};
 	struct ref_program *inner, *other; /* CLONE, SAMPLE: inner; CHECK_LEN: both */
@@ -66,6 +67,12 @@ struct ref_output {
 	uint32_t at; /* in ref_world.bytes */
 };
 
+/* Lets so many packets through, and while bits are left; whoever uses it sets both anew when time moves. */
+struct ref_meter {
+	int64_t packets, bits;
+};
+
+#define REF_METERS  4
 #define REF_FLOWS   256
 #define REF_OUTPUTS 16384
 #define REF_BYTES   (16u << 20)
@@ -79,6 +86,7 @@ struct ref_world {
 	uint32_t (*hash)(const struct xv_flow_key *key, uint32_t basis);
 	struct xv_conntrack *ct;
 	uint32_t now_ms;
+	struct ref_meter meters[REF_METERS];
 
 	/* Results since they were last cleared. */
 	struct ref_output outputs[REF_OUTPUTS];

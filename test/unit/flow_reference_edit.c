@@ -170,6 +170,42 @@ void ref_pop_eth(struct under_way *k)
 	find_again(k);
 }
 
+void ref_push_nsh(struct under_way *k, const struct xv_action_push_nsh *a)
+{
+	uint32_t type = host32(k->key.packet_type), len = 8 + (a->mdtype == 1 ? 16u : a->md2_len);
+	uint8_t next = type == 0 ? 3 : type == 0x10800 ? 1 : type == 0x186dd ? 2 : type == 0x1894f ? 4 : 0, *h;
+
+	if (next == 0) {
+		ref_drop(k, XV_DROP_MALFORMED);
+		return;
+	}
+	insert(&k->p, 0, len);
+	h = data(&k->p);
+	put16(h, (uint32_t)(a->flags & 3) << 12 | (uint32_t)(a->ttl & 63) << 6 | len / 4);
+	h[2] = a->mdtype;
+	h[3] = next;
+	memcpy(h + 4, &a->path_hdr, 4);
+	memcpy(h + 8, a->metadata, len - 8);
+	k->key.packet_type = net32(0x10000u | NSH);
+	read_again(k);
+}
+
+void ref_pop_nsh(struct under_way *k)
+{
+	static const uint16_t types[] = {0, IPV4, IPV6, 0, NSH};
+	uint8_t *h = data(&k->p);
+	uint32_t len = k->p.len < 8 ? 0 : (h[1] & 63) * 4u;
+	uint8_t next = k->p.len < 8 ? 0 : h[3];
+
+	if (k->key.packet_type != net32(0x10000u | NSH) || len < 8 || len > k->p.len || h[0] >> 6 != 0 || next < 1 ||
+	    next > 4 || !cut(&k->p, 0, len)) {
+		ref_drop(k, XV_DROP_MALFORMED);
+		return;
+	}
+	k->key.packet_type = next == 3 ? 0 : net32(0x10000u | types[next]);
+	read_again(k);
+}
+
 /* ---- Tunnels ---- */
 
 void ref_tunnel_push(struct under_way *k, const struct xv_encap_params *e)
@@ -177,10 +213,12 @@ void ref_tunnel_push(struct under_way *k, const struct xv_encap_params *e)
 	bool ipv6 = (e->flags & XV_ENCAP_IPV6) != 0, geneve = e->type == XV_TUNNEL_GENEVE;
 	uint32_t hash = k->world->hash(&k->key, 0), header = 14, l3, l4, udp_len;
 	struct xv_flow_key inner = {0};
-	struct ref_packet finished = k->p;
 	uint8_t tos = e->tos, ttl = e->ttl ? e->ttl : 64, *h;
+	struct ref_packet finished;
 	struct where w;
 
+	ref_truncate(k);
+	finished = k->p;
 	if (!ref_finish(&finished)) {
 		ref_drop(k, XV_DROP_TUNNEL);
 		return;

@@ -187,6 +187,24 @@ static void parse_arp(const uint8_t *arp, uint32_t n, struct xv_flow_key *key, s
 		key->ip_proto = arp[7];
 }
 
+static void parse_nsh(const uint8_t *h, uint32_t n, struct xv_flow_key *key)
+{
+	uint32_t len;
+
+	if (n < 8)
+		return;
+	len = (h[1] & 63) * 4u;
+	if (h[0] >> 6 != 0 || len > n || (h[2] == 1 && len != 24) || (h[2] == 2 && len < 8))
+		return;
+	key->nsh_flags = h[0] >> 4 & 3;
+	key->nsh_ttl = get16(h) >> 6 & 63;
+	key->nsh_mdtype = h[2];
+	key->nsh_np = h[3];
+	memcpy(&key->nsh_path_hdr, h + 4, 4);
+	if (h[2] == 1)
+		memcpy(key->nsh_context, h + 8, 16);
+}
+
 bool ref_parse(struct ref_packet *p, struct xv_flow_key *key, struct where *w)
 {
 	const uint8_t *b = data(p);
@@ -228,6 +246,8 @@ bool ref_parse(struct ref_packet *p, struct xv_flow_key *key, struct where *w)
 		w->at_l3 = at;
 		parse_arp(b + at, len - at, key, w);
 	}
+	if (type == NSH)
+		parse_nsh(b + at, len - at, key);
 	if (is_mpls(type)) {
 		w->at_mpls = at;
 		for (; key->mpls_depth < XV_FLOW_MAX_MPLS && len - at >= 4; at += 4) {

@@ -8,6 +8,7 @@
 #define ARP 0x0806
 #define RARP 0x8035
 #define IPV6 0x86dd
+#define NSH 0x894f
 
 /* Where the headers of the packet are. */
 struct where {
@@ -102,6 +103,8 @@ bool ref_parse(struct ref_packet *p, struct xv_flow_key *key, struct where *w);
 void ref_drop(struct under_way *k, enum xv_drop reason);
 /* Finish the checksum that was asked for; false: it lies outside. */
 bool ref_finish(struct ref_packet *p);
+/* Cut it to what an earlier action said. */
+void ref_truncate(struct under_way *k);
 
 /* flow_reference_edit.c. What one action does. */
 void ref_push_vlan(struct under_way *k, const struct xv_action_push_vlan *a);
@@ -110,5 +113,7 @@ void ref_push_mpls(struct under_way *k, const struct xv_action_push_mpls *a);
 void ref_pop_mpls(struct under_way *k, rte_be16_t type);
 void ref_push_eth(struct under_way *k, const struct xv_action_push_eth *a);
 void ref_pop_eth(struct under_way *k);
+void ref_push_nsh(struct under_way *k, const struct xv_action_push_nsh *a);
+void ref_pop_nsh(struct under_way *k);
 void ref_tunnel_push(struct under_way *k, const struct xv_encap_params *e);
 void ref_set(struct under_way *k, const struct xv_flow_key *value, const struct xv_flow_key *mask);

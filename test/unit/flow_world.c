@@ -14,6 +14,7 @@
 #include "fastpath/fused.h"
 #include "fastpath/ledger.h"
 #include "fastpath/live_trace.h"
+#include "fastpath/meter.h"
 #include "fastpath/worker.h"
 #include "flow_connections.h"
 #include "flow_program.h"
@@ -206,11 +207,50 @@ static void let_expire(void)
 	}
 }
 
+/* What the flows do for which there are entries. What is in a check_len is not always done. */
+static void note_kinds(const struct ref_program *program)
+{
+	unsigned int i;
+
+	for (i = 0; i < program->n; i++) {
+		const struct ref_action *a = &program->actions[i];
+
+		world.stats->kinds[a->type]++;
+		if (a->type == XV_ACT_OUTPUT && i < program->n - 1)
+			world.stats->several++;
+		if (a->type == XV_ACT_CLONE || (a->type == XV_ACT_SAMPLE && a->arg != 0))
+			note_kinds(a->inner);
+	}
+}
+
+static void note_fused(void)
+{
+	unsigned int i, w;
+
+	for (i = 0; i < world.ref.n_flows; i++)
+		for (w = 0; w < world.config->workers; w++)
+			if (xv_worker_fused_with(world.workers[w], world.ref.flows[i]->user) > 0)
+				note_kinds(world.ref.flows[i]->program);
+}
+
+/* Meters let through what they may at once, and no more until time moves. */
+static void renew_meters(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < REF_METERS; i++) {
+		if (xv_meter_set(i, i % 2 == 0 ? 1 : 0, i % 2 == 0 ? 0 : 1, 1) != 0)
+			abort();
+		world.ref.meters[i] = i % 2 == 0 ? (struct ref_meter){64, INT64_MAX} : (struct ref_meter){INT64_MAX, 128 * 1024 * 8};
+	}
+}
+
 static bool check_counters(void)
 {
 	uint64_t sweep = xv_flows_sweep();
 	unsigned int i;
 
+	note_fused();
 	for (i = 0; i < 4000 && xv_flows_swept() < sweep; i++)
 		run_workers();
 	if (xv_flows_swept() < sweep)
@@ -441,6 +481,8 @@ static bool burst(void)
 {
 	unsigned int i, n[INPUTS], p, conn = 0;
 
+	if (world.ref.now_ms != now_ms())
+		renew_meters();
 	world.ref.now_ms = now_ms();
 	for (p = 0; p < INPUTS; p++) {
 		n[p] = chance(50) ? rnd(8) : rnd(33);
@@ -553,6 +595,7 @@ bool flow_world_run(const struct flow_world_config *config, struct flow_world_st
 		stats->hits += fused.hits;
 		stats->inserted += fused.inserted;
 		stats->evicted += fused.evicted;
+		stats->programs += fused.programs;
 		stats->tracked_hits += flow_source.tracking ? fused.hits : 0;
 	}
 	for (i = 0; i < INPUTS * XV_DROP_MAX; i++)

@@ -193,7 +193,7 @@ struct action_case {
 
 static const struct action_case cases[] = {
 	{"output", UDP, output_1, {NULL, UDP}, -1, true},
-	{"several outputs", UDP, output_all, {NULL, UDP, UDP, UDP}, -1, false},
+	{"several outputs", UDP, output_all, {NULL, UDP, UDP, UDP}, -1, true},
 	{"no such port", UDP, output_nobody, {NULL}, XV_DROP_TX_DOWN, false},
 	{"empty", UDP, nothing, {NULL}, XV_DROP_ACTION, true},
 	{"drop", UDP, drop_policy, {NULL}, XV_DROP_POLICY, true},
@@ -207,25 +207,28 @@ static const struct action_case cases[] = {
 	{"push vlan", UDP, push_vlan_out, {NULL, TAGGED}, -1, true},
 	{"push second vlan", TAGGED, push_vlan_out, {NULL, MACS "8100 2005 8100 2005 0800 " L3_UDP}, -1, true},
 	{"pop vlan", TAGGED, pop_vlan_out, {NULL, UDP}, -1, true},
-	{"push mpls", UDP, push_mpls, {NULL, MACS "8847 00012140 " L3_UDP}, -1, false},
+	{"push mpls", UDP, push_mpls, {NULL, MACS "8847 00012140 " L3_UDP}, -1, true},
 	{"pop mpls", MACS "8847 00012140 " L3_UDP, pop_mpls, {NULL, UDP}, -1, false},
 	{"pop and push ethernet", UDP, pop_push_eth,
-	 {NULL, "02000000000d 02000000000e 0800 " L3_UDP, L3_UDP}, -1, false},
+	 {NULL, "02000000000d 02000000000e 0800 " L3_UDP, L3_UDP}, -1, true},
 	{"push and pop nsh", UDP, push_nsh,
 	 {NULL, "02000000000d 02000000000e 894f 0fc6 01 03 000007ff 00000001 00000000 00000000 00000000 " UDP, UDP}, -1,
-	 false},
-	{"clone", UDP, clone_tagged, {NULL, UDP, TAGGED}, -1, false},
-	{"sample", UDP, sample, {NULL, UDP, UDP}, -1, false},
-	{"longer than", UDP, check_len_45, {NULL, UDP}, -1, false},
-	{"not longer than", UDP, check_len_46, {NULL, NULL, UDP}, -1, false},
-	{"trunc is for the next output", UDP, trunc_first, {NULL, UDP, MACS "0800 4500 0020 0000"}, -1, false},
-	{"meter", UDP, meter, {NULL, UDP}, -1, false},
+	 true},
+	{"clone", UDP, clone_tagged, {NULL, UDP, TAGGED}, -1, true},
+	{"sample", UDP, sample, {NULL, UDP, UDP}, -1, true},
+	{"longer than", UDP, check_len_45, {NULL, UDP}, -1, true},
+	{"not longer than", UDP, check_len_46, {NULL, NULL, UDP}, -1, true},
+	{"trunc is for the next output", UDP, trunc_first, {NULL, UDP, MACS "0800 4500 0020 0000"}, -1, true},
+	{"meter", UDP, meter, {NULL, UDP}, -1, true},
 	{"tunnel", UDP, vxlan_out, {NULL, IN_VXLAN UDP}, -1, true},
+	/* What was encapsulated was cut, as if the tunnel were the payload. */
+	{"trunc before a tunnel", UDP, trunc_vxlan_out,
+	 {NULL, OUTER("0038", "e291", "00") "3039 12b5 0024 0000 08000000 00001200" MACS "0800 4500 0020 0000"}, -1, true},
 	/* Were sent to the first port only. */
 	{"tunnel to several ports", UDP, vxlan_out_twice, {NULL, IN_VXLAN UDP, IN_VXLAN UDP}, -1, false},
 	/* TOS was looked for behind an Ethernet header that is not there. */
 	{"tunnel without ethernet", MACS "0800 " L3_UDP_TOS, geneve_l3_out,
-	 {NULL, OUTER("0044", "e25b", "2a") "3039 17c1 0030 0000 00000800 00001200" L3_UDP_TOS}, -1, false},
+	 {NULL, OUTER("0044", "e25b", "2a") "3039 17c1 0030 0000 00000800 00001200" L3_UDP_TOS}, -1, true},
 };
 
 /* Three times: the long way, and as a fused flow if it is one. */

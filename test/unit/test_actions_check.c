@@ -123,6 +123,30 @@ static void set_mpls(struct xv_actions_builder *b)
 	xv_actions_add_set(b, &to, &mask);
 }
 
+static void set_bottom(struct xv_actions_builder *b)
+{
+	const struct xv_flow_key to = {.mpls_lse = {RTE_BE32(0x00013140)}}, mask = {.mpls_lse = {UINT32_MAX}};
+
+	xv_actions_add_set(b, &to, &mask);
+}
+
+static void push_and_clear_bottom(struct xv_actions_builder *b)
+{
+	const struct xv_action_push_mpls mpls = {.lse = RTE_BE32(0x00012140), .eth_type = RTE_BE16(0x8847)};
+	const struct xv_flow_key to = {.mpls_lse = {RTE_BE32(0x00013040)}}, mask = {.mpls_lse = {UINT32_MAX}};
+
+	xv_actions_add(b, XV_ACT_PUSH_MPLS, 0, &mpls, sizeof(mpls));
+	xv_actions_add_set(b, &to, &mask);
+}
+
+static void push_and_keep_bottom(struct xv_actions_builder *b)
+{
+	const struct xv_action_push_mpls mpls = {.lse = RTE_BE32(0x00012140), .eth_type = RTE_BE16(0x8847)};
+
+	xv_actions_add(b, XV_ACT_PUSH_MPLS, 0, &mpls, sizeof(mpls));
+	set_bottom(b);
+}
+
 /* A set of one word, as it lies in memory: first, n, value, mask. */
 static void raw_set(struct xv_actions_builder *b, uint32_t first, uint64_t value, uint64_t mask)
 {
@@ -171,6 +195,8 @@ static const struct {
 	{UDP, set_type, "says what the packet is"},
 	{UDP, set_label, "IPv6"},
 	{UDP, set_mpls, "MPLS label"},
+	{LABELLED, set_bottom, "bottom of stack"},
+	{UDP, push_and_clear_bottom, "bottom of stack"},
 	{ARP, set_udp, "TOS or TTL"},
 	{UDP, set_arp, "IP protocol"},
 	{UDP, set_beyond_mask, "set is malformed"},
@@ -219,6 +245,24 @@ static void check_wants_matches(void **state)
 	free(actions);
 }
 
+/* A label may be set as a whole if its bottom of stack is known, and stays. */
+static void check_lets_bottom_stay(void **state)
+{
+	struct xv_actions *set = built(set_bottom), *push = built(push_and_keep_bottom);
+	struct xv_flow_key key, mask;
+
+	(void)state;
+	match_of(LABELLED, &key, &mask);
+	mask.mpls_lse[0] = RTE_BE32(0x100);
+	assert_int_equal(xv_actions_check(set, &key, &mask, NULL), 0);
+	key.mpls_lse[0] ^= RTE_BE32(0x100);
+	assert_int_equal(xv_actions_check(set, &key, &mask, NULL), -EINVAL);
+	match_of(UDP, &key, &mask);
+	assert_int_equal(xv_actions_check(push, &key, &mask, NULL), 0);
+	free(set);
+	free(push);
+}
+
 static void nested_too_deep(struct xv_actions_builder *b, unsigned int depth)
 {
 	if (depth == 0)
@@ -262,6 +306,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(check_refuses),
 		cmocka_unit_test(check_wants_matches),
+		cmocka_unit_test(check_lets_bottom_stay),
 		cmocka_unit_test(builder_reports_what_went_wrong),
 	};
 

@@ -12,7 +12,7 @@
 
 #include "flow_world.h"
 
-#define PACKETS 15000 /* of one world */
+#define PACKETS 10000 /* of one world */
 #define SEEDS	12
 
 static int setup(void **state)
@@ -44,6 +44,23 @@ static void worlds(const struct flow_world_config *how, struct flow_world_stats 
 		      (unsigned long long)stats->changes);
 }
 
+/* All that can be fused was: else equality would say little. */
+static void assert_all_fused(const struct flow_world_stats *stats)
+{
+	static const enum xv_action_type kinds[] = {
+		XV_ACT_OUTPUT,	 XV_ACT_SET,	  XV_ACT_PUSH_VLAN, XV_ACT_POP_VLAN,	XV_ACT_PUSH_MPLS, XV_ACT_POP_MPLS,
+		XV_ACT_PUSH_ETH, XV_ACT_POP_ETH,  XV_ACT_PUSH_NSH,  XV_ACT_POP_NSH,	XV_ACT_RECIRC,	  XV_ACT_HASH,
+		XV_ACT_METER,	 XV_ACT_SAMPLE,	  XV_ACT_CLONE,	    XV_ACT_CHECK_LEN,	XV_ACT_TRUNC,	  XV_ACT_CT,
+		XV_ACT_DROP,	 XV_ACT_TUNNEL_PUSH};
+	unsigned int i;
+
+	for (i = 0; i < RTE_DIM(kinds); i++)
+		if (stats->kinds[kinds[i]] < 10)
+			fail_msg("action %u was fused %llu times", kinds[i], (unsigned long long)stats->kinds[kinds[i]]);
+	assert_true(stats->several >= 100);
+	assert_true(stats->programs > stats->hits / 20);
+}
+
 static void without_fusing(void **state)
 {
 	struct flow_world_stats stats;
@@ -60,6 +77,7 @@ static void fused(void **state)
 	(void)state;
 	worlds(&(struct flow_world_config){.workers = 1, .entries = 4096, .fusing = true}, &stats);
 	assert_true(stats.hits > stats.packets / 10);
+	assert_all_fused(&stats);
 }
 
 static void fused_with_avx512(void **state)

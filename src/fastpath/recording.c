@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fastpath/recording.h"
+
+#include <string.h>
+
+#include "fastpath/binding.h"
+#include "fastpath/flow.h"
+#include "fastpath/worker_state.h"
+
+void xv_record_begin(struct xv_recording *r, const struct xv_fused_place *place, const struct rte_mbuf *m)
+{
+	uint32_t n = RTE_MIN((uint32_t)rte_pktmbuf_data_len(m), (uint32_t)sizeof(r->first));
+
+	r->on = true;
+	r->metered = false;
+	r->n = r->n_ops = 0;
+	r->bits = 0;
+	r->place = *place;
+	r->end = (struct xv_fused_end){.len_max = UINT32_MAX};
+	r->out = NULL;
+	r->pkt_len = rte_pktmbuf_pkt_len(m);
+	memcpy(r->first, rte_pktmbuf_mtod(m, const uint8_t *), n);
+	memset(r->first + n, 0, sizeof(r->first) - n);
+}
+
+/* Bytes that it is longer by now than it came in. */
+static int32_t grown(const struct xv_recording *r, const struct rte_mbuf *m)
+{
+	return (int32_t)rte_pktmbuf_pkt_len(m) - (int32_t)r->pkt_len;
+}
+
+void xv_record_fields(struct xv_recording *r, const uint64_t *mask_words)
+{
+	r->on = xv_fused_guard(&r->place, mask_words, &r->bits);
+}
+
+void xv_record_step(struct xv_recording *r, const struct rte_mbuf *m, struct xv_flow *flow, const struct xv_actions *actions)
+{
+	struct xv_flow_key mask;
+
+	xv_flow_match(flow, NULL, &mask);
+	xv_record_fields(r, (const uint64_t *)(const void *)&mask);
+	if (r->n == XV_TRAIL_MAX)
+		r->on = false;
+	else
+		r->steps[r->n++] = (struct xv_fused_step){flow, actions, (int16_t)grown(r, m)};
+}
+
+void xv_record_length(struct xv_recording *r, const struct rte_mbuf *m, uint32_t bytes)
+{
+	int64_t limit = (int64_t)bytes - grown(r, m); /* as it came in */
+
+	if (rte_pktmbuf_pkt_len(m) > bytes)
+		r->end.len_min = (uint32_t)RTE_MAX(limit + 1, (int64_t)r->end.len_min);
+	else
+		r->end.len_max = (uint32_t)RTE_MIN(limit, (int64_t)r->end.len_max);
+}
+
+/* The next op, all zero but for its edit; NULL: there are too many. */
+static struct xv_fused_op *op_add(struct xv_recording *r)
+{
+	struct xv_fused_op *op = &r->ops[r->n_ops];
+
+	if (r->n_ops == XV_FUSED_OPS) {
+		r->on = false;
+		return NULL;
+	}
+	r->n_ops++;
+	memset(op, 0, offsetof(struct xv_fused_op, edit));
+	return op;
+}
+
+void xv_record_meter(struct xv_recording *r, const struct rte_mbuf *m, uint32_t id)
+{
+	struct xv_fused_op *op = op_add(r);
+
+	r->metered = true;
+	if (op == NULL)
+		return;
+	op->type = XV_FUSED_METER;
+	op->arg = id;
+	op->grown = (int16_t)grown(r, m);
+	op->steps_from = r->n;
+}
+
+/* What meters since then refuse goes on here. */
+static void scope_end(struct xv_recording *r, unsigned int since, unsigned int skip)
+{
+	for (; since < r->n_ops; since++) {
+		struct xv_fused_op *op = &r->ops[since];
+
+		if (op->type != XV_FUSED_METER || op->steps_to != 0)
+			continue;
+		op->skip = skip;
+		op->steps_to = r->n;
+	}
+}
+
+void xv_record_copy_end(struct xv_recording *r, unsigned int copy)
+{
+	scope_end(r, copy, r->n_ops);
+}
+
+void xv_record_hit(struct xv_recording *r, const struct xv_ct_hit *hit, const struct xv_ct_hit *before)
+{
+	/* The same connection again (a commit behind a look-up) is advanced once. If that changed its mark, what was decided
+	 * before is not what the next packet meets. */
+	if (hit->steady && before->conn == hit->conn) {
+		r->on = before->generation == hit->generation;
+		return;
+	}
+	/* States advance before anything else is done: not if a meter refuses the packet first. */
+	if (!hit->steady || r->end.n_hits == XV_FUSED_CT_MAX || r->metered) {
+		r->on = false;
+		return;
+	}
+	r->end.hits[r->end.n_hits++] = *hit;
+}
+
+void xv_record_output(struct xv_recording *r, const struct rte_mbuf *m, uint16_t port, uint32_t cut,
+		      const struct xv_encap *encap, rte_be32_t packet_type, bool hashed, uint32_t entropy)
+{
+	struct xv_fused_op *op = op_add(r);
+	unsigned int i;
+
+	if (op == NULL)
+		return;
+	if (!xv_fused_edit_make(&r->place, r->first, r->pkt_len, m, &op->edit)) {
+		r->on = false;
+		return;
+	}
+	op->edits = op->edit.shift != 0;
+	for (i = 0; i < RTE_DIM(op->edit.mask); i++)
+		op->edits |= op->edit.mask[i] != 0;
+	op->type = encap != NULL ? XV_FUSED_TUNNEL : XV_FUSED_OUTPUT;
+	op->port = port;
+	op->arg = cut;
+	op->encap = encap;
+	op->packet_type = packet_type;
+	op->hashed = hashed;
+	op->entropy = entropy;
+}
+
+void xv_record_drop(struct xv_recording *r, enum xv_drop reason)
+{
+	struct xv_fused_op *op = op_add(r);
+
+	if (op == NULL)
+		return;
+	op->type = XV_FUSED_DENY;
+	op->port = (uint16_t)reason;
+}
+
+/* An entry says it itself: one end, nothing unusual about it. */
+static bool is_plain(const struct xv_recording *r)
+{
+	return r->n_ops == 1 && r->ops[0].arg == 0 && r->ops[0].packet_type == 0;
+}
+
+void xv_record_end(struct xv_recording *r, struct xv_worker *w)
+{
+	const struct xv_fused_op *op = &r->ops[0];
+	struct xv_fused_entry *e;
+
+	if (!r->on || r->n == 0)
+		return;
+	r->on = false;
+	/* The flow for packets to that port may be newer than what was done before it was looked up. */
+	if (r->out != NULL && atomic_load_explicit(&r->out->binding, memory_order_acquire) != r->out_binding)
+		return;
+	if (is_plain(r)) {
+		r->end.out_port = op->port;
+		r->end.flags |= (uint16_t)((op->type == XV_FUSED_DENY ? XV_FUSED_DROP : 0) | (op->hashed ? XV_FUSED_HASH : 0));
+		r->end.encap = op->encap;
+		r->end.entropy = op->entropy;
+		r->end.edit = op->type != XV_FUSED_DENY && op->edits ? &op->edit : NULL;
+	} else {
+		scope_end(r, 0, 0);
+		r->end.ops = r->ops;
+		r->end.n_ops = r->n_ops;
+	}
+	e = xv_fused_insert(w->fused, &r->place, r->first, r->bits, r->steps, r->n, &r->end);
+	if (e != NULL)
+		e->learned_s = w->now_s;
+}
