@@ -150,6 +150,9 @@ enum xv_drop xv_conntrack_why(int rc);
  */
 bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
 			  uint16_t l4, uint32_t now_ms);
+/* What it would say; nothing changes. For packets that have to be let pass by several connections. */
+bool xv_conntrack_would_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
+				uint16_t l4, uint32_t now_ms);
 /* Any thread. Is it still the connection that was hit, and unchanged in what flows can see? */
 bool xv_conntrack_is_alive(const struct xv_ct_hit *hit);
 /* worker: what fused flows counted for it; bytes from the L3 header on, with padding. */
