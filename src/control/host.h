@@ -62,6 +62,13 @@ struct xv_host_network {
 	bool leaving, fresh;
 };
 
+/* A zone whose network has gone: its connections go bit by bit, and then the zone may be another's. */
+struct xv_host_zone {
+	TAILQ_ENTRY(xv_host_zone) entry;
+	uint64_t cursor;
+	uint16_t zone;
+};
+
 /* A changed VTEP is another one of the same name, and so are its tunnels. */
 struct xv_host_vtep {
 	TAILQ_ENTRY(xv_host_vtep) entry;
@@ -104,6 +111,7 @@ struct xv_host {
 	uint16_t last_zone; /* given to a network */
 	uint16_t next_id; /* ids go round, so that one comes back as late as possible */
 	TAILQ_HEAD(, xv_host_network) networks;
+	TAILQ_HEAD(, xv_host_zone) old_zones;
 	TAILQ_HEAD(, xv_host_policy) policies;
 	TAILQ_HEAD(, xv_host_firewall) firewalls;
 	TAILQ_HEAD(, xv_host_vtep) vteps;

@@ -187,9 +187,13 @@ bool xv_conntrack_walk(struct xv_conntrack *ct, uint32_t now_ms, uint64_t *curso
 		       void (*fn)(const struct xv_ct_info *info, void *arg), void *arg);
 /* Delete the connection with this original or reply tuple. -ENOENT. */
 int xv_conntrack_delete(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint32_t now_ms);
-/* Delete those that match says; NULL: all. Number deleted. Workers go on meanwhile. */
+/* Delete those that match says; NULL: all. Number deleted. Workers go on meanwhile. Looks at every connection at once: where others
+ * wait for the caller, xv_conntrack_flush_some() is to be called as long as it says true, *cursor 0 at first. */
 uint64_t xv_conntrack_flush(struct xv_conntrack *ct, uint32_t now_ms,
 			    bool (*match)(const struct xv_ct_info *info, void *arg), void *arg);
+
+bool xv_conntrack_flush_some(struct xv_conntrack *ct, uint32_t now_ms, uint64_t *cursor,
+			     bool (*match)(const struct xv_ct_info *info, void *arg), void *arg, uint64_t *n);
 
 struct xv_conntrack_stats {
 	uint64_t connections, half_open; /* now */
