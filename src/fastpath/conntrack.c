@@ -56,6 +56,11 @@ static const struct xv_ct_proto *proto_of(uint8_t proto, bool ipv6)
 	}
 }
 
+static bool picks_up(const struct xv_conntrack *ct)
+{
+	return atomic_load_explicit(&ct->pick_up, memory_order_relaxed);
+}
+
 /* ---- What flows see ---- */
 
 static void clear(struct xv_flow_key *key)
@@ -415,7 +420,7 @@ static int unknown(struct way *w)
 
 	memset(&from, 0, sizeof(from));
 	check(w, true);
-	if (!proto->open(&from, &w->packet, w->ct->pick_up, xv_ct_timeouts(w->ct, (uint8_t)policy), w->now_ms))
+	if (!proto->open(&from, &w->packet, picks_up(w->ct), xv_ct_timeouts(w->ct, (uint8_t)policy), w->now_ms))
 		return invalid(w);
 	w->dir = XV_CT_ORIGINAL;
 	from.timeouts = (uint8_t)policy;
@@ -504,7 +509,7 @@ bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_
 		return (key->ct_state & XV_CS_INVALID) == 0;
 	}
 	if (w.kind == XV_CT_KIND_ERROR ||
-	    !proto_of(w.packet.proto, w.packet.ipv6)->open(&from, &w.packet, ct->pick_up, xv_ct_timeouts(ct, 0), now_ms))
+	    !proto_of(w.packet.proto, w.packet.ipv6)->open(&from, &w.packet, picks_up(ct), xv_ct_timeouts(ct, 0), now_ms))
 		return false;
 	w.dir = XV_CT_ORIGINAL;
 	from.tuple[XV_CT_ORIGINAL] = w.tuple;

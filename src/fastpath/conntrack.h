@@ -202,6 +202,10 @@ struct xv_conntrack_stats {
 };
 void xv_conntrack_get_stats(const struct xv_conntrack *ct, struct xv_conntrack_stats *stats);
 
+/* control. As in struct xv_conntrack_config, from the next packet on. */
+void xv_conntrack_set_pick_up(struct xv_conntrack *ct, bool pick_up);
+void xv_conntrack_set_half_open(struct xv_conntrack *ct, uint32_t per_port);
+
 /* At most so many connections in a zone; 0: no limit. */
 void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit);			/* of zones without their own */
 void xv_conntrack_set_zone_limit(struct xv_conntrack *ct, uint16_t zone, uint32_t limit); /* UINT32_MAX: no own one */

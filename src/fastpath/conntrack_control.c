@@ -95,8 +95,8 @@ int xv_conntrack_create(const struct xv_conntrack_config *config, struct xv_conn
 	ct = zalloc_lines(sizeof(*ct));
 	if (ct == NULL)
 		return -ENOMEM;
-	ct->half_open_max = config->half_open_per_port;
-	ct->pick_up = config->pick_up;
+	xv_conntrack_set_half_open(ct, config->half_open_per_port);
+	xv_conntrack_set_pick_up(ct, config->pick_up);
 	/* Not so much that a small table seems full while shards keep what is left. */
 	ct->stock = RTE_MIN(config->connections / (XV_CT_SHARDS * 1024), (uint32_t)STOCK_MAX);
 	/* Others' stocks are on top, so that nobody is refused before the table is full. */
@@ -329,7 +329,17 @@ void xv_conntrack_get_stats(const struct xv_conntrack *ct, struct xv_conntrack_s
 			      (uint64_t)atomic_load_explicit(&ct->fresh, memory_order_relaxed) * sizeof(struct xv_conn);
 }
 
-/* ---- Limits ---- */
+/* ---- Settings ---- */
+
+void xv_conntrack_set_pick_up(struct xv_conntrack *ct, bool pick_up)
+{
+	atomic_store_explicit(&ct->pick_up, pick_up, memory_order_relaxed);
+}
+
+void xv_conntrack_set_half_open(struct xv_conntrack *ct, uint32_t per_port)
+{
+	atomic_store_explicit(&ct->half_open_max, per_port, memory_order_relaxed);
+}
 
 void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit)
 {
