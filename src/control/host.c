@@ -14,6 +14,7 @@
 #include "control/model.h"
 #include "control/firewall_config.h"
 #include "control/policy_config.h"
+#include "control/rule_counts.h"
 #include "control/rule_lines.h"
 #include "control/tunnels.h"
 #include "fastpath/conntrack.h"
@@ -465,15 +466,18 @@ void xv_host_network_destroy(struct xv_host *host, struct xv_host_network *n)
 	free(n);
 }
 
-int xv_host_policy_create(struct xv_host *host, json_t *config, struct xv_host_policy **policyp,
-			  struct xv_err *err)
+int xv_host_policy_create(struct xv_host *host, json_t *config, const json_t *rule_counters,
+			  struct xv_host_policy **policyp, struct xv_err *err)
 {
+	json_t *annotated;
 	struct xv_host_policy *p = calloc(1, sizeof(*p));
 	int rc;
 
 	if (p == NULL)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
-	rc = xv_policy_config_compile(config, &p->policy, err);
+	annotated = xv_rule_counters_annotate(config, rule_counters);
+	rc = xv_policy_config_compile(annotated, &p->policy, err);
+	json_decref(annotated);
 	if (rc < 0) {
 		free(p);
 		return rc;
@@ -651,6 +655,8 @@ void xv_host_destroy(struct xv_host *host)
 	event_free(host->flows_wanted);
 	xv_drop_history_destroy(host->drops);
 	xv_live_session_destroy(host->live_session);
+	xv_rule_counters_release(host->rule_counters);
+	json_decref(host->timeouts);
 	json_decref(host->model);
 	free(host);
 }

@@ -102,6 +102,8 @@ struct xv_host_worker {
 struct xv_host {
 	struct event_base *events;
 	json_t *model; /* what runs, as a value; immutable, replaced by transactions */
+	json_t *timeouts;      /* number of each set (conntrack_config.h) */
+	json_t *rule_counters; /* of the model's rules (rule_counts.h) */
 	cpu_set_t
 		allowed; /* CPUs that workers may use: those of the process before EAL pinned it */
 	uint64_t started_ns;
@@ -154,8 +156,9 @@ int xv_host_network_create(struct xv_host *host, const json_t *config,
 /* Freed after a grace period. */
 void xv_host_network_destroy(struct xv_host *host, struct xv_host_network *network);
 
-int xv_host_policy_create(struct xv_host *host, json_t *config, struct xv_host_policy **policy,
-			  struct xv_err *err);
+/* rule_counters: of the model that it is from. */
+int xv_host_policy_create(struct xv_host *host, json_t *config, const json_t *rule_counters,
+			  struct xv_host_policy **policy, struct xv_err *err);
 /* Freed after a grace period. */
 void xv_host_policy_destroy(struct xv_host *host, struct xv_host_policy *policy);
 
