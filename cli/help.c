@@ -24,9 +24,13 @@ const char *help_usage(const struct xv_method *method, char *buf, size_t size)
 		[XV_ARGS_LOG] = " level=LEVEL",
 		[XV_ARGS_FLOWS] = " [port=NAME] [network=NAME] [address=ADDRESS] [limit=N]",
 		[XV_ARGS_FLOW] = " ID",
+		[XV_ARGS_RULE] = " GROUP/RULE",
+		[XV_ARGS_RULE_EDIT] = " GROUP/RULE KEY=VALUE...",
+		[XV_ARGS_RULES] = " [group=NAME]",
 		[XV_ARGS_CONNECTIONS] = " [KEY=VALUE...]",
 		[XV_ARGS_WATCH] = " [port=NAME] [reason=REASON] [count=N]",
 		[XV_ARGS_TRACE] = " port=NAME KEY=VALUE...",
+		[XV_ARGS_TEST] = " [port=NAME] [to=NAME] KEY=VALUE...",
 		[XV_ARGS_LIVE] = " [KEY=VALUE...] [--write FILE]",
 	};
 	const char *args = arguments[method->args];
@@ -92,6 +96,7 @@ int help_print(FILE *f, const char *subject)
 		fprintf(f, "  %-34s %s\n", c->usage, c->help);
 		any = true;
 	}
+	any |= object != NULL;
 	if (object != NULL)
 		print_keys(f, object->name, object->help, object->keys);
 	for (unsigned int i = 0; i < XV_METHOD_MAX && subject != NULL; i++) {
@@ -99,7 +104,9 @@ int help_print(FILE *f, const char *subject)
 
 		if (is_about(method->command, subject) &&
 		    (method->args == XV_ARGS_FLOWS || method->args == XV_ARGS_WATCH || method->args == XV_ARGS_TRACE ||
-		     method->args == XV_ARGS_LIVE || method->args == XV_ARGS_CONNECTIONS))
+		     method->args == XV_ARGS_TEST ||
+		     method->args == XV_ARGS_LIVE || method->args == XV_ARGS_CONNECTIONS ||
+		     method == &xv_methods[XV_METHOD_rule_add]))
 			print_keys(f, method->command, NULL, xv_method_keys(method));
 	}
 	if (subject == NULL)
@@ -149,7 +156,7 @@ static void offer_names(struct client *client, const char *type, const char *typ
 	if (client_call(client, method, json_object(), &list, error, sizeof(error)) < 0)
 		return;
 	json_array_foreach (list, i, object)
-		offer(typed, prefix, json_string_value(json_object_get(object, "name")));
+		offer(typed, prefix, json_string_value(json_object_get(object, strcmp(type, "rule") == 0 ? "rule" : "name")));
 	json_decref(list);
 }
 
@@ -179,12 +186,19 @@ static void offer_arguments(struct client *client, const struct xv_method *metho
 			offer(typed, "", "--dry-run");
 		return; /* bash offers files */
 	}
+	if ((method->args == XV_ARGS_RULE || method->args == XV_ARGS_RULE_EDIT) && at == words->n - 1) {
+		if (method != &xv_methods[XV_METHOD_rule_add])
+			offer_names(client, "rule", typed, "");
+		else
+			offer_names(client, "group", typed, "");
+		return;
+	}
 	if (named && method->args != XV_ARGS_NONE && at == words->n - 1) {
 		if (method->args != XV_ARGS_OBJECT)
 			offer_names(client, method->object, typed, "");
 		return;
 	}
-	if (method->args == XV_ARGS_NAME)
+	if (method->args == XV_ARGS_NAME || method->args == XV_ARGS_RULE)
 		return;
 	if (method->args == XV_ARGS_LIVE && typed[0] == '-')
 		offer(typed, "", "--write");

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ enum format {
 	FORMAT_BOUND, /* a port's network, wire or VTEP */
 	FORMAT_UPLINKS, /* a VTEP's port or ports */
 	FORMAT_TIME,  /* milliseconds since the epoch */
+	FORMAT_MATCH, /* of a rule: what it is about */
 };
 
 struct column {
@@ -54,6 +56,22 @@ static const struct {
 	 {{"NAME", "name", FORMAT_TEXT},
 	  {"RULES", "rules", FORMAT_SIZE},
 	  {"PORTS", "ports", FORMAT_TEXT}}},
+	{"rule",
+	 {{"RULE", "rule", FORMAT_TEXT},
+	  {"POSITION", "position", FORMAT_COUNT},
+	  {"DIRECTION", "direction", FORMAT_TEXT},
+	  {"ACTION", "action", FORMAT_TEXT},
+	  {"PACKETS", "packets", FORMAT_COUNT},
+	  {"BYTES", "bytes", FORMAT_COUNT},
+	  {"MATCH", "", FORMAT_MATCH}}},
+	{"timeout",
+	 {{"NAME", "name", FORMAT_TEXT},
+	  {"TCP SYN SENT", "tcp_syn_sent", FORMAT_SECONDS},
+	  {"TCP ESTABLISHED", "tcp_established", FORMAT_SECONDS},
+	  {"UDP", "udp_multiple", FORMAT_SECONDS},
+	  {"ICMP", "icmp_reply", FORMAT_SECONDS},
+	  {"OTHERS", "generic", FORMAT_SECONDS},
+	  {"NETWORKS", "networks", FORMAT_TEXT}}},
 	{"vtep",
 	 {{"NAME", "name", FORMAT_TEXT},
 	  {"UPLINK", "", FORMAT_UPLINKS},
@@ -189,6 +207,27 @@ static void format_bound(const json_t *port, char *buf, size_t size)
 		snprintf(buf, size, "-");
 }
 
+/* Keys of a rule that have no column: "protocol tcp, port 80". */
+static void format_match(const json_t *rule, char *buf, size_t size)
+{
+	static const char *const columns[] = {"rule",   "group",   "position", "name", "direction",
+					      "action", "packets", "bytes"};
+	json_t *copy = json_copy((json_t *)(uintptr_t)rule), *value;
+	char text[CELL_MAX];
+	const char *key;
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (unsigned int i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
+		json_object_del(copy, columns[i]);
+	json_object_foreach (copy, key, value) {
+		format_text(value, text, sizeof(text));
+		if (n < size)
+			n += (size_t)snprintf(buf + n, size - n, "%s%s %s", n > 0 ? ", " : "", key, text);
+	}
+	json_decref(copy);
+}
+
 static double sum_of(json_t *object)
 {
 	const char *key;
@@ -248,13 +287,16 @@ static void format_cell(const struct column *column, const json_t *object, char 
 	case FORMAT_TIME:
 		format_time(value, buf, size);
 		break;
+	case FORMAT_MATCH:
+		format_match(object, buf, size);
+		break;
 	}
 }
 
 /* Numbers stand at the right. */
 static bool is_text(enum format format)
 {
-	return format == FORMAT_TEXT || format == FORMAT_BOUND || format == FORMAT_UPLINKS;
+	return format == FORMAT_TEXT || format == FORMAT_MATCH || format == FORMAT_BOUND || format == FORMAT_UPLINKS;
 }
 
 void print_table(const char *type, const json_t *list)
@@ -352,11 +394,15 @@ static void print_rules(json_t *rules, int indent)
 		printf("%*s%zu: %s%s%s", indent + 2, "", i + 1, text_of(rule, "direction"),
 		       json_object_get(rule, "direction") != NULL ? " " : "", text_of(rule, "action"));
 		json_object_foreach (rule, key, value) {
-			if (strcmp(key, "action") == 0 || strcmp(key, "direction") == 0)
+			if (strcmp(key, "action") == 0 || strcmp(key, "direction") == 0 || strcmp(key, "packets") == 0 ||
+			    strcmp(key, "bytes") == 0)
 				continue;
 			format_text(value, text, sizeof(text));
 			printf(", %s %s", key, text);
 		}
+		if (json_object_get(rule, "packets") != NULL)
+			printf(": %lld packets, %lld bytes", (long long)json_integer_value(json_object_get(rule, "packets")),
+			       (long long)json_integer_value(json_object_get(rule, "bytes")));
 		putchar('\n');
 	}
 }
@@ -550,6 +596,37 @@ void print_trace(const json_t *trace)
 	json_array_foreach (stages, i, stage)
 		printf("%-*s  %s\n", width, text_of(stage, "stage"), text_of(stage, "text"));
 	printf("%-*s  %s\n", width, "result", text_of(trace, "result"));
+}
+
+/* "egress of a    client/out: allow" */
+void print_test(const json_t *test)
+{
+	const json_t *rules = json_object_get(test, "rules"), *rule;
+	const char *reason = text_of(test, "reason");
+	int width = (int)strlen("packet"), n;
+	size_t i;
+
+	json_array_foreach (rules, i, rule) {
+		n = snprintf(NULL, 0, "%s of %s", text_of(rule, "direction"), text_of(rule, "port"));
+		width = n > width ? n : width;
+	}
+	printf("%-*s  %s\n", width, "packet", text_of(test, "packet"));
+	json_array_foreach (rules, i, rule) {
+		const char *group = text_of(rule, "group"), *policy = text_of(rule, "policy");
+
+		n = printf("%s of %s", text_of(rule, "direction"), text_of(rule, "port"));
+		printf("%*s  ", width - n, "");
+		if (group[0] != '\0')
+			printf("group %s, rule %s: %s\n", group, text_of(rule, "rule"), text_of(rule, "action"));
+		else if (strcmp(policy, "firewall") == 0)
+			printf("no rule of its groups: %s\n", text_of(rule, "action"));
+		else
+			printf("policy %s, %s: %s\n", policy, text_of(rule, "rule"), text_of(rule, "action"));
+	}
+	printf("%-*s  %s", width, "result", text_of(test, "result"));
+	if (reason[0] != '\0')
+		printf(": %s (%s)", reason, text_of(test, "explanation"));
+	putchar('\n');
 }
 
 void print_followed(const json_t *packet)

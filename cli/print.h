@@ -17,6 +17,7 @@ void print_flows(const json_t *flows);
 /* Connections, a line each, as `ovs-appctl dpctl/dump-conntrack -s` has them. */
 void print_connections(const json_t *connections);
 /* What became of a packet, stage by stage. */
+void print_test(const json_t *test);
 void print_trace(const json_t *trace);
 /* A packet that was followed: when and where it came in, what it was, then stage by stage when, and what. */
 void print_followed(const json_t *packet);

@@ -140,6 +140,11 @@ static int arguments(const struct xv_method *method, int argc, char **argv, json
 			return fail("%s: which %s?", method->command, method->object);
 		json_object_set_new(params, "name", json_string(argv[i++]));
 	}
+	if (method->args == XV_ARGS_RULE || method->args == XV_ARGS_RULE_EDIT) {
+		if (argc == 0 || strchr(argv[0], '=') != NULL)
+			return fail("%s: which rule? GROUP/RULE", method->command);
+		json_object_set_new(params, "rule", json_string(argv[i++]));
+	}
 	if (method->args == XV_ARGS_FLOW && argc > 0 && strchr(argv[0], '=') == NULL)
 		json_object_set_new(params, "id", json_string(argv[i++]));
 	for (; i < argc; i++) {
@@ -152,7 +157,7 @@ static int arguments(const struct xv_method *method, int argc, char **argv, json
 			write_to = argv[i];
 			continue;
 		}
-		if (method->args == XV_ARGS_NAME || method->args == XV_ARGS_NONE)
+		if (method->args == XV_ARGS_NAME || method->args == XV_ARGS_NONE || method->args == XV_ARGS_RULE)
 			return fail("%s: unexpected argument \"%s\"", method->command, argv[i]);
 		if (equals == NULL || equals == argv[i])
 			return fail("%s: \"%s\" is not KEY=VALUE", method->command, argv[i]);
@@ -200,6 +205,8 @@ static int print_result(struct client *client, const struct xv_method *method, j
 		print_connections(result);
 	} else if (method == &xv_methods[XV_METHOD_trace]) {
 		print_trace(result);
+	} else if (method == &xv_methods[XV_METHOD_policy_test]) {
+		print_test(result);
 	} else if (json_is_array(result)) {
 		print_list(method, result);
 	} else if (method == &xv_methods[XV_METHOD_host_show]) {

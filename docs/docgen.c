@@ -60,12 +60,20 @@ static const char *arguments(const struct xv_method *method)
 		return " [port=NAME] [network=NAME] [address=ADDRESS] [limit=N]";
 	case XV_ARGS_FLOW:
 		return " ID";
+	case XV_ARGS_RULE:
+		return " GROUP/RULE";
+	case XV_ARGS_RULE_EDIT:
+		return " GROUP/RULE KEY=VALUE...";
+	case XV_ARGS_RULES:
+		return " [group=NAME]";
 	case XV_ARGS_CONNECTIONS:
 		return " [KEY=VALUE...]";
 	case XV_ARGS_WATCH:
 		return " [port=NAME] [reason=REASON] [count=N]";
 	case XV_ARGS_TRACE:
 		return " port=NAME KEY=VALUE...";
+	case XV_ARGS_TEST:
+		return " [port=NAME] [to=NAME] KEY=VALUE...";
 	case XV_ARGS_LIVE:
 		return " [KEY=VALUE...] [--write FILE]";
 	}
@@ -108,8 +116,10 @@ static void md_methods(FILE *f, const char *what)
 			const char *separator = "";
 
 			for (const struct xv_key *key = xv_method_keys(method); key->name; key++) {
-				fprintf(f, "%s`%s`%s", separator, key->name,
-					key->flags & XV_KEY_REQUIRED ? "" : " (optional)");
+				bool needed = key->flags & XV_KEY_REQUIRED &&
+					      (method != &xv_methods[XV_METHOD_rule_set] || strcmp(key->name, "rule") == 0);
+
+				fprintf(f, "%s`%s`%s", separator, key->name, needed ? "" : " (optional)");
 				separator = ", ";
 			}
 		}

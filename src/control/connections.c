@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/match.h"
+#include "control/model.h"
 #include "fastpath/conntrack.h"
 #include "fastpath/flow.h"
 
@@ -345,24 +346,49 @@ int xv_ct_flush_start(struct xv_host *host, const json_t *args, struct xv_task *
 
 /* ---- Totals ---- */
 
-json_t *xv_ct_stats(const struct xv_host *host)
+/* Zones with connections or a network. */
+static json_t *zones_of(const struct xv_host *host)
 {
-	struct xv_conntrack_stats s;
+	const char *otherwise = json_string_value(json_object_get(json_object_get(host->model, "conntrack"), "timeouts"));
+	uint64_t of_network[(UINT16_MAX + 1) / 64] = {0};
+	const struct xv_host_network *owner;
 	json_t *zones = json_array();
 
-	xv_conntrack_get_stats(xv_flow_conntrack, &s);
+	TAILQ_FOREACH (owner, &host->networks, entry)
+		of_network[owner->zone / 64] |= UINT64_C(1) << owner->zone % 64;
 	for (unsigned int zone = 0; zone <= UINT16_MAX; zone++) {
+		const char *network, *timeouts = NULL;
 		uint32_t limit, n;
 
 		xv_conntrack_get_zone(xv_flow_conntrack, (uint16_t)zone, &limit, &n);
-		if (n > 0 || limit > 0)
-			json_array_append_new(zones, json_pack("{s:i, s:s?, s:I, s:I}", "zone", (int)zone, "network",
-							       network_of(host, (uint16_t)zone), "connections", (json_int_t)n, "limit", (json_int_t)limit));
+		if (n == 0 && limit == 0)
+			continue;
+		if (n == 0 && !(of_network[zone / 64] >> zone % 64 & 1))
+			continue;
+		network = network_of(host, (uint16_t)zone);
+		if (network != NULL)
+			timeouts = json_string_value(json_object_get(xv_model_get(host->model, "network", network), "timeouts"));
+		if (timeouts == NULL)
+			timeouts = otherwise;
+		json_array_append_new(zones, json_pack("{s:i, s:s?, s:I, s:I, s:s?}", "zone", (int)zone, "network", network,
+						       "connections", (json_int_t)n, "limit", (json_int_t)limit, "timeouts",
+						       timeouts));
 	}
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "connections",
-			 (json_int_t)s.connections, "half_open", (json_int_t)s.half_open, "inserted", (json_int_t)s.inserted,
-			 "expired", (json_int_t)s.expired, "deleted", (json_int_t)s.deleted, "evicted", (json_int_t)s.evicted,
-			 "refused_full", (json_int_t)s.refused_full, "refused_zone", (json_int_t)s.refused_zone, "invalid",
+	return zones;
+}
+
+json_t *xv_ct_stats(const struct xv_host *host)
+{
+	const json_t *config = json_object_get(host->model, "conntrack");
+	struct xv_conntrack_stats s;
+
+	xv_conntrack_get_stats(xv_flow_conntrack, &s);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O?, s:O?, s:o}", "connections",
+			 (json_int_t)s.connections, "max_connections", (json_int_t)xv_flow_connections, "half_open",
+			 (json_int_t)s.half_open, "inserted", (json_int_t)s.inserted, "expired", (json_int_t)s.expired,
+			 "deleted", (json_int_t)s.deleted, "evicted", (json_int_t)s.evicted, "refused_full",
+			 (json_int_t)s.refused_full, "refused_zone", (json_int_t)s.refused_zone, "invalid",
 			 (json_int_t)s.invalid, "nat_exhausted", (json_int_t)s.nat_exhausted, "memory_bytes",
-			 (json_int_t)s.memory_bytes, "zones", zones);
+			 (json_int_t)s.memory_bytes, "half_open_limit", json_object_get(config, "half_open_limit"), "pick_up",
+			 json_object_get(config, "pick_up"), "zones", zones_of(host));
 }

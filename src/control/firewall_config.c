@@ -9,6 +9,7 @@
 #include "control/match.h"
 #include "control/model.h"
 #include "control/policy_config.h"
+#include "control/rule_counts.h"
 #include "control/tunnels.h"
 
 static const char *text_of(const json_t *object, const char *key)
@@ -54,11 +55,65 @@ static const char *key_of(const json_t *rule, const char *key)
 	return strcmp(key, is_egress(rule) ? "destination" : "source") == 0 ? "remote" : key;
 }
 
+/* ---- Addresses that nobody on a network has ---- */
+
+/* Why no VM has an address of this prefix, or NULL. A sender's is no group's, either. */
+static const char *reserved_for(const struct xv_match_prefix *prefix, bool sender)
+{
+	static const struct {
+		const char *range, *why;
+		bool receiver; /* may have it */
+	} ranges[] = {
+		{"0.0.0.0/8", "a host that has no address yet", false},		 /* RFC 1122 section 3.2.1.3 */
+		{"127.0.0.0/8", "loopback, inside of a host", false},		 /* the same */
+		{"224.0.0.0/4", "multicast groups, which do not send", true},	 /* the same */
+		{"255.255.255.255/32", "broadcasts, which do not send", true},	 /* the same */
+		{"240.0.0.0/4", "nobody (RFC 1112)", false},
+		{"::/128", "a host that has no address yet", false},		 /* RFC 4291 section 2.5.2 */
+		{"::1/128", "loopback, inside of a host", false},		 /* section 2.5.3 */
+		{"ff00::/8", "multicast groups, which do not send", true},	 /* section 2.7 */
+	};
+	struct xv_match_prefix range;
+
+	for (unsigned int i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		unsigned int first, bit;
+
+		if (xv_match_prefix_parse(ranges[i].range, &range) < 0 || range.ip_version != prefix->ip_version ||
+		    prefix->len < range.len)
+			continue;
+		first = range.ip_version == 4 ? 96 : 0;
+		for (bit = first; bit < first + range.len; bit++)
+			if (((prefix->addr.bytes[bit / 8] ^ range.addr.bytes[bit / 8]) >> (7 - bit % 8) & 1) != 0)
+				break;
+		if (bit == first + range.len)
+			return ranges[i].receiver && !sender ? NULL : ranges[i].why;
+	}
+	return NULL;
+}
+
+/* The remote end of a rule is one that can be. */
+static int check_remote(const json_t *rule, struct xv_err *err)
+{
+	const char *text = text_of(rule, "remote"), *why;
+	struct xv_match_prefix prefix;
+
+	if (text == NULL || xv_match_prefix_parse(text, &prefix) < 0)
+		return 0;
+	why = reserved_for(&prefix, !is_egress(rule));
+	if (why == NULL)
+		return 0;
+	xv_err_key(err, "remote");
+	return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "%s is reserved: for %s", text, why);
+}
+
 int xv_firewall_config_check_rule(const json_t *rule, struct xv_err *err)
 {
 	json_t *as_policy;
 	char key[sizeof(err->key)];
-	int rc;
+	int rc = check_remote(rule, err);
+
+	if (rc < 0)
+		return rc;
 
 	if (json_object_get(rule, "remote") != NULL && json_object_get(rule, "remote_group") != NULL) {
 		xv_err_key(err, "remote_group");
@@ -76,6 +131,38 @@ int xv_firewall_config_check_rule(const json_t *rule, struct xv_err *err)
 }
 
 /* ---- Ports ---- */
+
+/* Addresses of the port are such as a VM can have. */
+static int check_own(const json_t *port, const char **key, char *text, size_t size)
+{
+	const char *mac_text = text_of(port, "mac"), *why;
+	struct xv_match_prefix prefix;
+	struct xv_match_mac mac;
+	json_t *address;
+	size_t i;
+
+	if (mac_text != NULL && xv_match_mac_parse(mac_text, &mac) == 0) {
+		static const uint8_t zero[6], all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+		*key = "mac";
+		if (memcmp(mac.mask, all, 6) != 0)
+			return snprintf(text, size, "must be one address, without a mask"), -EINVAL;
+		if ((mac.addr[0] & 1) != 0 || memcmp(mac.addr, zero, 6) == 0)
+			return snprintf(text, size, "%s is reserved: for %s", mac_text,
+					(mac.addr[0] & 1) != 0 ? "groups, which do not send" : "nobody"), -EINVAL;
+	}
+	json_array_foreach (json_object_get(port, "addresses"), i, address) {
+		if (xv_match_prefix_parse(json_string_value(address), &prefix) < 0)
+			continue;
+		why = reserved_for(&prefix, true);
+		if (why == NULL)
+			continue;
+		*key = "addresses";
+		snprintf(text, size, "%s is reserved: for %s", json_string_value(address), why);
+		return -EINVAL;
+	}
+	return 0;
+}
 
 int xv_firewall_config_check_port(const json_t *port, const char **key, char *text, size_t size)
 {
@@ -95,7 +182,11 @@ int xv_firewall_config_check_port(const json_t *port, const char **key, char *te
 		snprintf(text, size, "is for ports in security groups: name them with groups");
 		return -EINVAL;
 	}
-	if (json_object_get(port, "groups") == NULL || json_is_false(json_object_get(port, "anti_spoofing")))
+	if (json_object_get(port, "groups") == NULL)
+		return 0;
+	if (check_own(port, key, text, size) < 0)
+		return -EINVAL;
+	if (json_is_false(json_object_get(port, "anti_spoofing")))
 		return 0;
 	if (json_object_get(port, "mac") == NULL || json_object_get(port, "addresses") == NULL) {
 		*key = json_object_get(port, "mac") == NULL ? "mac" : "addresses";
@@ -121,7 +212,8 @@ static bool is_in(const json_t *port, const char *group)
 /* ---- Derivation ---- */
 
 /* Rules for an address of each port in the group; a group of nobody matches nobody. */
-static void add_for_members(json_t *rules, const json_t *model, const json_t *rule, const char *group, const char *name)
+static void add_for_members(json_t *rules, const json_t *model, const json_t *rule, const char *group, const char *name,
+			    uint32_t counter)
 {
 	const char *unused;
 	json_t *port, *address;
@@ -142,13 +234,14 @@ static void add_for_members(json_t *rules, const json_t *model, const json_t *ru
 				continue;
 			r = policy_rule(rule, text);
 			json_object_set_new(r, "name", json_string(name));
+			json_object_set_new(r, "counter", json_integer(counter));
 			json_array_append_new(rules, r);
 		}
 	}
 }
 
 /* A policy of all rules of the groups that are about this direction, in order. */
-static json_t *derive_policy(const json_t *model, const json_t *port, bool egress)
+static json_t *derive_policy(const json_t *model, const json_t *counters, const json_t *port, bool egress)
 {
 	json_t *rules = json_array(), *group_name, *rule;
 	size_t i, n;
@@ -158,6 +251,7 @@ static json_t *derive_policy(const json_t *model, const json_t *port, bool egres
 
 		json_array_foreach (json_object_get(xv_model_get(model, "group", group), "rules"), n, rule) {
 			const char *remote_group = text_of(rule, "remote_group"), *own = text_of(rule, "name");
+			uint32_t counter = xv_rule_counter_of(counters, "group", group, n);
 			char name[2 * XV_NAME_MAX + 2];
 			json_t *r;
 
@@ -168,11 +262,12 @@ static json_t *derive_policy(const json_t *model, const json_t *port, bool egres
 			else
 				snprintf(name, sizeof(name), "%s/%zu", group, n + 1);
 			if (remote_group != NULL) {
-				add_for_members(rules, model, rule, remote_group, name);
+				add_for_members(rules, model, rule, remote_group, name, counter);
 				continue;
 			}
 			r = policy_rule(rule, text_of(rule, "remote"));
 			json_object_set_new(r, "name", json_string(name));
+			json_object_set_new(r, "counter", json_integer(counter));
 			json_array_append_new(rules, r);
 		}
 	}
@@ -192,7 +287,7 @@ static json_t *derive_guard(const json_t *port)
 	return guard;
 }
 
-int xv_firewalls_derive(json_t *model)
+int xv_firewalls_derive(json_t *model, const json_t *counters)
 {
 	json_t *firewalls = json_object(), *tracked = json_object(), *port;
 	const char *name;
@@ -203,8 +298,8 @@ int xv_firewalls_derive(json_t *model)
 		json_object_set_new(tracked, text_of(port, "network"), json_true());
 		json_object_set_new(firewalls, name,
 					    json_pack("{s:s, s:o, s:o, s:o}", "name", name, "egress",
-						      derive_policy(model, port, true), "ingress",
-						      derive_policy(model, port, false), "guard", derive_guard(port)));
+						      derive_policy(model, counters, port, true), "ingress",
+						      derive_policy(model, counters, port, false), "guard", derive_guard(port)));
 	}
 	return json_object_set_new(model, "firewall", firewalls) < 0 || json_object_set_new(model, "tracked", tracked) < 0
 		       ? -ENOMEM

@@ -16,7 +16,9 @@
 #include "control/live_trace.h"
 #include "control/methods.h"
 #include "control/model.h"
+#include "control/policy_test.h"
 #include "control/report.h"
+#include "control/rules.h"
 #include "control/trace.h"
 #include "control/trace_packet.h"
 #include "control/txn.h"
@@ -32,9 +34,16 @@ static starter *const starters[XV_METHOD_MAX] = {[XV_METHOD_flow_list] = xv_flow
 						 [XV_METHOD_flow_show] = xv_flow_show_start,
 						 [XV_METHOD_ct_list] = xv_ct_list_start,
 						 [XV_METHOD_ct_flush] = xv_ct_flush_start,
+						 [XV_METHOD_rule_show] = xv_rule_show_start,
+						 [XV_METHOD_rule_list] = xv_rule_list_start,
+						 [XV_METHOD_group_show] = xv_group_show_start,
+						 [XV_METHOD_group_list] = xv_group_list_start,
+						 [XV_METHOD_policy_show] = xv_policy_show_start,
+						 [XV_METHOD_policy_list] = xv_policy_list_start,
 						 [XV_METHOD_trace_live] = xv_live_session_call};
 static handler *const flow_list = NULL, *const flow_show = NULL, *const trace_live = NULL, *const ct_list = NULL,
-		     *const ct_flush = NULL;
+		     *const ct_flush = NULL, *const rule_show = NULL, *const rule_list = NULL, *const group_show = NULL,
+		     *const group_list = NULL, *const policy_show = NULL, *const policy_list = NULL;
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -116,10 +125,9 @@ static json_t *report(struct xv_host *host, const char *type, const char *name)
 	}
 	if (strcmp(type, "vtep") == 0)
 		return xv_report_vtep(host, name);
-	return strcmp(type, "network") == 0  ? xv_report_network(host, name)
-	       : strcmp(type, "policy") == 0 ? xv_report_policy(host, name)
-	       : strcmp(type, "group") == 0  ? xv_report_group(host, name)
-					     : xv_report_wire(host, name);
+	return strcmp(type, "network") == 0   ? xv_report_network(host, name)
+	       : strcmp(type, "timeout") == 0 ? xv_report_timeout(host, name)
+					      : xv_report_wire(host, name);
 }
 
 static int object_show(struct xv_host *host, const struct xv_object *type, const json_t *args,
@@ -150,10 +158,30 @@ static int object_list(struct xv_host *host, const struct xv_object *type, const
 	return 0;
 }
 
-#define OBJECT_HANDLERS(o)                                                                         \
+#define EDIT_HANDLERS(o)                                                                           \
 	static handler *const o##_add = object_add, *const o##_set = object_set,                   \
-			      *const o##_del = object_del, *const o##_show = object_show,          \
-			      *const o##_list = object_list;
+			      *const o##_del = object_del;
+#define OBJECT_HANDLERS(o)                                                                         \
+	EDIT_HANDLERS(o)                                                                           \
+	static handler *const o##_show = object_show, *const o##_list = object_list;
+
+static int rule_add(struct xv_host *host, const struct xv_object *type, const json_t *args, json_t **result,
+		    struct xv_err *err)
+{
+	return edit_and_commit(host, xv_rules_add, type, args, result, err);
+}
+
+static int rule_set(struct xv_host *host, const struct xv_object *type, const json_t *args, json_t **result,
+		    struct xv_err *err)
+{
+	return edit_and_commit(host, xv_rules_set, type, args, result, err);
+}
+
+static int rule_del(struct xv_host *host, const struct xv_object *type, const json_t *args, json_t **result,
+		    struct xv_err *err)
+{
+	return edit_and_commit(host, xv_rules_del, type, args, result, err);
+}
 
 static int host_show(struct xv_host *host, const struct xv_object *type, const json_t *args,
 		     json_t **result, struct xv_err *err)
@@ -276,6 +304,13 @@ static int trace(struct xv_host *host, const struct xv_object *type, const json_
 	return 0;
 }
 
+static int policy_test(struct xv_host *host, const struct xv_object *type, const json_t *args, json_t **result,
+		       struct xv_err *err)
+{
+	(void)type;
+	return xv_policy_test(host, args, result, err);
+}
+
 static int event_list(struct xv_host *host, const struct xv_object *type, const json_t *args,
 		      json_t **result, struct xv_err *err)
 {
@@ -300,6 +335,18 @@ static int daemon_show(struct xv_host *host, const struct xv_object *type, const
 }
 
 static handler *const daemon_set = object_set;
+
+static int ct_show(struct xv_host *host, const struct xv_object *type, const json_t *args, json_t **result,
+		   struct xv_err *err)
+{
+	(void)type;
+	(void)args;
+	(void)err;
+	*result = json_copy(json_object_get(host->model, "conntrack"));
+	return 0;
+}
+
+static handler *const ct_set = object_set;
 
 static int log_show(struct xv_host *host, const struct xv_object *type, const json_t *args,
 		    json_t **result, struct xv_err *err)
@@ -338,8 +385,9 @@ static int version(struct xv_host *host, const struct xv_object *type, const jso
 
 OBJECT_HANDLERS(port)
 OBJECT_HANDLERS(network)
-OBJECT_HANDLERS(policy)
-OBJECT_HANDLERS(group)
+OBJECT_HANDLERS(timeout)
+EDIT_HANDLERS(policy)
+EDIT_HANDLERS(group)
 OBJECT_HANDLERS(vtep)
 OBJECT_HANDLERS(wire)
 OBJECT_HANDLERS(worker)
@@ -396,7 +444,7 @@ int xv_handle(struct xv_host *host, const char *name, const json_t *params, json
 		return unknown_method(name, err);
 	fn = lookup((enum xv_method_id)(method - xv_methods));
 	type = method->object ? xv_schema_object(method->object) : NULL;
-	if (method->args == XV_ARGS_OBJECT || method->args == XV_ARGS_CHANGES)
+	if (method->args == XV_ARGS_OBJECT || method->args == XV_ARGS_CHANGES || method->args == XV_ARGS_RULE_EDIT)
 		return fn(host, type, params, result, err);
 	rc = xv_check_keys(xv_method_keys(method), params, NULL, XV_CHECK_FULL, &args, err);
 	if (rc < 0)

@@ -14,6 +14,7 @@
 #include "control/model.h"
 #include "control/firewall_config.h"
 #include "control/policy_config.h"
+#include "control/rule_counts.h"
 #include "control/rule_lines.h"
 #include "control/tunnels.h"
 #include "fastpath/conntrack.h"
@@ -45,15 +46,42 @@ bool xv_host_poll_flows(struct xv_host *host)
 	return more;
 }
 
+static bool is_of_zone(const struct xv_ct_info *info, void *arg)
+{
+	const uint16_t *zone = arg;
+
+	return info->original.zone == *zone;
+}
+
+/* A bit of what is left of networks that have gone. True: there is more. */
+static bool flush_old_zones(struct xv_host *host)
+{
+	struct xv_host_zone *z = TAILQ_FIRST(&host->old_zones);
+	uint64_t ignored = 0;
+
+	if (z == NULL)
+		return false;
+	if (!xv_conntrack_flush_some(xv_flow_conntrack, xv_clock_ms(xv_clock_cycles()), &z->cursor, is_of_zone, &z->zone,
+				     &ignored)) {
+		TAILQ_REMOVE(&host->old_zones, z, entry);
+		free(z);
+	}
+	return TAILQ_FIRST(&host->old_zones) != NULL;
+}
+
 /* Flows that workers ask for, and those that have to wait for them before they go. */
 static void flows_work(evutil_socket_t fd, short what, void *arg)
 {
 	struct xv_host *host = arg;
+	bool more;
 
 	(void)xv_host_poll_flows(host);
 	xv_rule_lines_write(host);
 	/* By the same descriptor: what came in for addresses of our own. */
-	if (xv_underlay_poll() || xv_conntrack_expire(xv_flow_conntrack, xv_clock_ms(xv_clock_cycles())))
+	more = xv_underlay_poll();
+	more |= xv_conntrack_expire(xv_flow_conntrack, xv_clock_ms(xv_clock_cycles()));
+	more |= flush_old_zones(host);
+	if (more)
 		evtimer_add(host->flows_timer, &(struct timeval){.tv_usec = FLOWS_PENDING_US});
 }
 
@@ -95,6 +123,7 @@ int xv_host_create(struct event_base *events, const cpu_set_t *allowed, struct x
 	host->flows_timer = evtimer_new(events, flows_work, host);
 	host->flows_wanted = event_new(events, xv_flows_event_fd, EV_READ | EV_PERSIST, flows_work, host);
 	TAILQ_INIT(&host->networks);
+	TAILQ_INIT(&host->old_zones);
 	TAILQ_INIT(&host->policies);
 	TAILQ_INIT(&host->firewalls);
 	TAILQ_INIT(&host->vteps);
@@ -369,18 +398,28 @@ int xv_host_port_reconfigure(struct xv_host_port *p, json_t *config, const json_
 	return rc;
 }
 
+static bool is_taken(const struct xv_host *host, uint16_t zone)
+{
+	const struct xv_host_network *n;
+	const struct xv_host_zone *z;
+
+	TAILQ_FOREACH (n, &host->networks, entry) {
+		if (n->zone == zone)
+			return true;
+	}
+	TAILQ_FOREACH (z, &host->old_zones, entry) {
+		if (z->zone == zone)
+			return true;
+	}
+	return false;
+}
+
 /* A zone of its own for a network; they go round, so that one comes back as late as possible. 0 is OVS's default. */
 static uint16_t zone_for(struct xv_host *host)
 {
-	struct xv_host_network *n;
-
 	do {
 		host->last_zone = host->last_zone == UINT16_MAX ? 1 : (uint16_t)(host->last_zone + 1);
-		TAILQ_FOREACH (n, &host->networks, entry) {
-			if (n->zone == host->last_zone)
-				break;
-		}
-	} while (n != NULL);
+	} while (is_taken(host, host->last_zone));
 	return host->last_zone;
 }
 
@@ -411,31 +450,34 @@ static void network_free(void *arg)
 	xv_network_destroy(arg);
 }
 
-static bool is_of_zone(const struct xv_ct_info *info, void *arg)
-{
-	const uint16_t *zone = arg;
-
-	return info->original.zone == *zone;
-}
-
 void xv_host_network_destroy(struct xv_host *host, struct xv_host_network *n)
 {
+	struct xv_host_zone *z = calloc(1, sizeof(*z));
+
 	TAILQ_REMOVE(&host->networks, n, entry);
-	(void)xv_conntrack_flush(xv_flow_conntrack, xv_clock_ms(xv_clock_cycles()), is_of_zone, &n->zone);
+	xv_conntrack_set_zone_limit(xv_flow_conntrack, n->zone, UINT32_MAX);
+	if (z != NULL) { /* else its connections go when their time is over */
+		z->zone = n->zone;
+		TAILQ_INSERT_TAIL(&host->old_zones, z, entry);
+		evtimer_add(host->flows_timer, &(struct timeval){.tv_usec = FLOWS_PENDING_US});
+	}
 	/* Bindings that refer to it were deferred earlier, hence are freed earlier. */
 	xv_rcu_defer(network_free, n->network);
 	free(n);
 }
 
-int xv_host_policy_create(struct xv_host *host, json_t *config, struct xv_host_policy **policyp,
-			  struct xv_err *err)
+int xv_host_policy_create(struct xv_host *host, json_t *config, const json_t *rule_counters,
+			  struct xv_host_policy **policyp, struct xv_err *err)
 {
+	json_t *annotated;
 	struct xv_host_policy *p = calloc(1, sizeof(*p));
 	int rc;
 
 	if (p == NULL)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
-	rc = xv_policy_config_compile(config, &p->policy, err);
+	annotated = xv_rule_counters_annotate(config, rule_counters);
+	rc = xv_policy_config_compile(annotated, &p->policy, err);
+	json_decref(annotated);
 	if (rc < 0) {
 		free(p);
 		return rc;
@@ -568,6 +610,7 @@ void xv_host_destroy(struct xv_host *host)
 	struct xv_host_policy *policy;
 	struct xv_host_firewall *firewall;
 	struct xv_host_network *n;
+	struct xv_host_zone *zone;
 	struct xv_host_vtep *vtep;
 
 	if (host == NULL)
@@ -603,11 +646,17 @@ void xv_host_destroy(struct xv_host *host)
 		if (host->workers[i] != NULL)
 			xv_host_worker_destroy(host, host->workers[i]);
 	}
+	while ((zone = TAILQ_FIRST(&host->old_zones)) != NULL) {
+		TAILQ_REMOVE(&host->old_zones, zone, entry);
+		free(zone);
+	}
 	event_free(host->housekeeping);
 	event_free(host->flows_timer);
 	event_free(host->flows_wanted);
 	xv_drop_history_destroy(host->drops);
 	xv_live_session_destroy(host->live_session);
+	xv_rule_counters_release(host->rule_counters);
+	json_decref(host->timeouts);
 	json_decref(host->model);
 	free(host);
 }

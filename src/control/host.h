@@ -62,6 +62,13 @@ struct xv_host_network {
 	bool leaving, fresh;
 };
 
+/* A zone whose network has gone: its connections go bit by bit, and then the zone may be another's. */
+struct xv_host_zone {
+	TAILQ_ENTRY(xv_host_zone) entry;
+	uint64_t cursor;
+	uint16_t zone;
+};
+
 /* A changed VTEP is another one of the same name, and so are its tunnels. */
 struct xv_host_vtep {
 	TAILQ_ENTRY(xv_host_vtep) entry;
@@ -95,6 +102,8 @@ struct xv_host_worker {
 struct xv_host {
 	struct event_base *events;
 	json_t *model; /* what runs, as a value; immutable, replaced by transactions */
+	json_t *timeouts;      /* number of each set (conntrack_config.h) */
+	json_t *rule_counters; /* of the model's rules (rule_counts.h) */
 	cpu_set_t
 		allowed; /* CPUs that workers may use: those of the process before EAL pinned it */
 	uint64_t started_ns;
@@ -104,6 +113,7 @@ struct xv_host {
 	uint16_t last_zone; /* given to a network */
 	uint16_t next_id; /* ids go round, so that one comes back as late as possible */
 	TAILQ_HEAD(, xv_host_network) networks;
+	TAILQ_HEAD(, xv_host_zone) old_zones;
 	TAILQ_HEAD(, xv_host_policy) policies;
 	TAILQ_HEAD(, xv_host_firewall) firewalls;
 	TAILQ_HEAD(, xv_host_vtep) vteps;
@@ -146,8 +156,9 @@ int xv_host_network_create(struct xv_host *host, const json_t *config,
 /* Freed after a grace period. */
 void xv_host_network_destroy(struct xv_host *host, struct xv_host_network *network);
 
-int xv_host_policy_create(struct xv_host *host, json_t *config, struct xv_host_policy **policy,
-			  struct xv_err *err);
+/* rule_counters: of the model that it is from. */
+int xv_host_policy_create(struct xv_host *host, json_t *config, const json_t *rule_counters,
+			  struct xv_host_policy **policy, struct xv_err *err);
 /* Freed after a grace period. */
 void xv_host_policy_destroy(struct xv_host *host, struct xv_host_policy *policy);
 

@@ -84,6 +84,21 @@ static const struct xv_key flow_id_keys[] = {
 	{.name = NULL},
 };
 
+static const struct xv_key rule_keys[] = {
+	{.name = "rule",
+	 .type = XV_TYPE_TEXT,
+	 .min = 1,
+	 .max = 2 * XV_NAME_MAX + 1,
+	 .flags = XV_KEY_REQUIRED,
+	 .help = "GROUP/RULE, where RULE is a name or a number from 1"},
+	{.name = NULL},
+};
+
+static const struct xv_key rules_keys[] = {
+	{.name = "group", .type = XV_TYPE_NAME, .ref = "group", .help = "only rules of this group"},
+	{.name = NULL},
+};
+
 /* Those of TCP and SCTP, and what is true of any protocol. */
 static const char *const connection_states[] = {
 	"syn_sent",	 "syn_recv",	  "established",   "fin_wait",		"close_wait",	  "last_ack", "time_wait", "close",
@@ -125,29 +140,46 @@ static const struct xv_key watch_keys[] = {
 	{.name = NULL},
 };
 
+static const char *const test_states[] = {"new", "established", "reply", "actual", NULL};
+
+#define PACKET_KEYS \
+	{.name = "packet", \
+	 .type = XV_TYPE_TEXT, \
+	 .min = 1, \
+	 .max = 2 * 65535 * 2, \
+	 .help = "the frame in hexadecimal digits, from the destination MAC; or it is made of the keys below"}, \
+	{.name = "dst_mac", .type = XV_TYPE_MAC, .help = "destination MAC address"}, \
+	{.name = "src_mac", \
+	 .type = XV_TYPE_MAC, \
+	 .help = "source MAC address; unset = the one learned last on the port, else 02:00:00:00:fe:ed"}, \
+	{.name = "vlan", .type = XV_TYPE_NUMBER, .min = 0, .max = 4094, .help = "VLAN of its tag; unset = untagged"}, \
+	{.name = "ether_type", .type = XV_TYPE_ETH_TYPE, .help = "Ethernet type; unset = that of IP, by the addresses"}, \
+	{.name = "src", .type = XV_TYPE_PREFIX, .help = "source IP address"}, \
+	{.name = "dst", .type = XV_TYPE_PREFIX, .help = "destination IP address"}, \
+	{.name = "proto", .type = XV_TYPE_PROTOCOL, .help = "IP protocol; unset = udp"}, \
+	{.name = "src_port", .type = XV_TYPE_NUMBER, .min = 0, .max = 65535, .help = "source port (icmp: type)"}, \
+	{.name = "dst_port", .type = XV_TYPE_NUMBER, .min = 0, .max = 65535, .help = "destination port (icmp: code)"}, \
+	{.name = "length", .type = XV_TYPE_NUMBER, .min = 14, .max = 65535, .help = "bytes of the frame; unset = 60 or what it needs"},
+
 static const struct xv_key trace_keys[] = {
 	{.name = "port",
 	 .type = XV_TYPE_NAME,
 	 .ref = "port",
 	 .flags = XV_KEY_REQUIRED,
 	 .help = "the port that the packet comes in by"},
-	{.name = "packet",
-	 .type = XV_TYPE_TEXT,
-	 .min = 1,
-	 .max = 2 * 65535 * 2,
-	 .help = "the frame in hexadecimal digits, from the destination MAC; or it is made of the keys below"},
-	{.name = "dst_mac", .type = XV_TYPE_MAC, .help = "destination MAC address"},
-	{.name = "src_mac",
-	 .type = XV_TYPE_MAC,
-	 .help = "source MAC address; unset = the one learned last on the port, else 02:00:00:00:fe:ed"},
-	{.name = "vlan", .type = XV_TYPE_NUMBER, .min = 0, .max = 4094, .help = "VLAN of its tag; unset = untagged"},
-	{.name = "ether_type", .type = XV_TYPE_ETH_TYPE, .help = "Ethernet type; unset = that of IP, by the addresses"},
-	{.name = "src", .type = XV_TYPE_PREFIX, .help = "source IP address"},
-	{.name = "dst", .type = XV_TYPE_PREFIX, .help = "destination IP address"},
-	{.name = "proto", .type = XV_TYPE_PROTOCOL, .help = "IP protocol; unset = udp"},
-	{.name = "src_port", .type = XV_TYPE_NUMBER, .min = 0, .max = 65535, .help = "source port (icmp: type)"},
-	{.name = "dst_port", .type = XV_TYPE_NUMBER, .min = 0, .max = 65535, .help = "destination port (icmp: code)"},
-	{.name = "length", .type = XV_TYPE_NUMBER, .min = 14, .max = 65535, .help = "bytes of the frame; unset = 60 or what it needs"},
+	PACKET_KEYS
+	{.name = NULL},
+};
+
+static const struct xv_key test_keys[] = {
+	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .help = "the port that sends the packet; unset = only `to` is asked"},
+	{.name = "to", .type = XV_TYPE_NAME, .ref = "port", .help = "the port that is to receive it; unset = by the MAC table"},
+	{.name = "state",
+	 .type = XV_TYPE_WORD,
+	 .words = test_states,
+	 .def = "new",
+	 .help = "of the connection that it is of: new, established by a packet like it, reply: by one the other way; actual: as it is"},
+	PACKET_KEYS
 	{.name = NULL},
 };
 
@@ -205,12 +237,20 @@ const struct xv_key *xv_method_keys(const struct xv_method *method)
 		return flow_keys;
 	case XV_ARGS_FLOW:
 		return flow_id_keys;
+	case XV_ARGS_RULE:
+		return rule_keys;
+	case XV_ARGS_RULE_EDIT:
+		return xv_schema_keys("rule edit");
+	case XV_ARGS_RULES:
+		return rules_keys;
 	case XV_ARGS_CONNECTIONS:
 		return connection_keys;
 	case XV_ARGS_WATCH:
 		return watch_keys;
 	case XV_ARGS_TRACE:
 		return trace_keys;
+	case XV_ARGS_TEST:
+		return test_keys;
 	case XV_ARGS_LIVE:
 		return live_keys;
 	}

@@ -32,8 +32,21 @@
 	  "make the running host equal to a host file, all or nothing")                            \
 	XV_METHODS_OF(X, port, "a port")                                                           \
 	XV_METHODS_OF(X, network, "a network")                                                     \
+	XV_METHODS_OF(X, timeout, "a set of timeouts")                                             \
 	XV_METHODS_OF(X, policy, "a policy")                                                       \
 	XV_METHODS_OF(X, group, "a security group")                                                \
+	X(policy_test, "policy.test", "policy test", NULL, XV_ARGS_TEST, false,                    \
+	  "say whether a packet would pass, and by which rules; sends nothing")                    \
+	X(rule_add, "rule.add", "rule add", NULL, XV_ARGS_RULE_EDIT, true,                         \
+	  "add a rule to a security group, as the last one or at a position")                      \
+	X(rule_set, "rule.set", "rule set", NULL, XV_ARGS_RULE_EDIT, true,                         \
+	  "change keys of a rule, or its position; KEY= alone returns to the default")             \
+	X(rule_del, "rule.del", "rule del", NULL, XV_ARGS_RULE, true,                              \
+	  "remove a rule from its security group")                                                 \
+	X(rule_show, "rule.show", "rule show", NULL, XV_ARGS_RULE, false,                          \
+	  "show a rule of a security group and what it has counted")                               \
+	X(rule_list, "rule.list", "rule list", NULL, XV_ARGS_RULES, false,                         \
+	  "list rules of security groups with their counters, one per line")                       \
 	XV_METHODS_OF(X, vtep, "a VTEP")                                                           \
 	XV_METHODS_OF(X, wire, "a wire")                                                           \
 	XV_METHODS_OF(X, worker, "a worker")                                                       \
@@ -53,6 +66,10 @@
 	  "list tracked connections: tuples, counters, state")                                     \
 	X(ct_flush, "ct.flush", "ct flush", NULL, XV_ARGS_CONNECTIONS, true,                       \
 	  "forget tracked connections, all or those that fit")                                     \
+	X(ct_show, "ct.show", "ct show", "conntrack", XV_ARGS_NONE, false,                         \
+	  "show settings of connection tracking")                                                  \
+	X(ct_set, "ct.set", "ct set", "conntrack", XV_ARGS_CHANGES, true,                          \
+	  "change settings of connection tracking")                                                \
 	X(ct_stats, "ct.stats", "ct stats", NULL, XV_ARGS_NONE, false,                             \
 	  "show how many connections there are, by zone, and what became of others")               \
 	X(trace, "trace", "trace", NULL, XV_ARGS_TRACE, false,                                     \
@@ -84,9 +101,13 @@ enum xv_args {
 	XV_ARGS_LOG,
 	XV_ARGS_FLOWS,
 	XV_ARGS_FLOW,
+	XV_ARGS_RULE,
+	XV_ARGS_RULE_EDIT, /* "rule" and any others; null resets a key to its default */
+	XV_ARGS_RULES,
 	XV_ARGS_CONNECTIONS,
 	XV_ARGS_WATCH,
 	XV_ARGS_TRACE,
+	XV_ARGS_TEST,
 	XV_ARGS_LIVE,
 };
 

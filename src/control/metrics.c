@@ -14,11 +14,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/host.h"
+#include "control/rule_counts.h"
 #include "control/unix_socket.h"
 #include "fastpath/conntrack.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
 #include "fastpath/ledger.h"
+#include "fastpath/rule_hits.h"
 #include "table/mac_table.h"
 
 #define MAX_CLIENTS      16
@@ -243,6 +245,64 @@ static void write_connections(FILE *f, const struct xv_host *host)
 #undef FAMILY
 }
 
+/* A label's value may have anything but control characters. */
+static void write_label(FILE *f, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text == '"' || *text == '\\')
+			fputc('\\', f);
+		fputc(*text, f);
+	}
+}
+
+/* Rules of one group or policy that have the same name are one series. */
+static void write_rules_of(FILE *f, const struct xv_host *host, const char *metric, bool bytes, const char *type,
+			   const char *name, const json_t *rules)
+{
+	json_t *sums = json_object(), *rule, *sum;
+	const char *rule_name;
+	uint64_t n[2];
+	size_t i;
+
+	for (i = 0; i <= json_array_size(rules); i++) {
+		char number[24];
+
+		rule = json_array_get(rules, i);
+		rule_name = json_string_value(json_object_get(rule, "name"));
+		snprintf(number, sizeof(number), "%zu", i + 1);
+		if (rule == NULL && strcmp(type, "policy") != 0)
+			break;
+		if (rule_name == NULL)
+			rule_name = rule != NULL ? number : "default";
+		xv_rule_counter_read(xv_rule_counter_of(host->rule_counters, type, name, i), &n[0], &n[1]);
+		sum = json_object_get(sums, rule_name);
+		json_object_set_new(sums, rule_name, json_integer(json_integer_value(sum) + (json_int_t)n[bytes]));
+	}
+	json_object_foreach (sums, rule_name, sum) {
+		fprintf(f, "xvio_%s_total{%s=\"%s\",rule=\"", metric, type, name);
+		write_label(f, rule_name);
+		fprintf(f, "\"} %llu\n", (unsigned long long)json_integer_value(sum));
+	}
+	json_decref(sums);
+}
+
+static void write_rules(FILE *f, const struct xv_host *host)
+{
+	static const char *const metrics[] = {"rule_packets", "rule_bytes"}, *const types[] = {"group", "policy"};
+	const char *name;
+	json_t *object;
+
+	for (unsigned int m = 0; m < 2; m++) {
+		family(f, metrics[m], "counter",
+		       m == 0 ? "Packets that the rule has decided, or the connection that they are of"
+			      : "Bytes that the rule has decided, or the connection that they are of");
+		for (unsigned int t = 0; t < 2; t++) {
+			json_object_foreach (json_object_get(host->model, types[t]), name, object)
+				write_rules_of(f, host, metrics[m], m == 1, types[t], name, json_object_get(object, "rules"));
+		}
+	}
+}
+
 static void write_networks(FILE *f, const struct xv_host *host)
 {
 	const struct xv_host_network *n;
@@ -306,6 +366,7 @@ char *xv_metrics_text(const struct xv_host *host)
 	write_port_states(f, host);
 	write_workers(f, host);
 	write_flows(f, host);
+	write_rules(f, host);
 	write_connections(f, host);
 	write_networks(f, host);
 	write_process(f);

@@ -11,6 +11,7 @@
 #include "control/firewall_config.h"
 #include "control/hostfile.h"
 #include "control/tunnels.h"
+#include "fastpath/conntrack.h"
 #include "fastpath/worker.h"
 #include "port/port.h"
 
@@ -25,7 +26,7 @@ json_t *xv_model_get(const json_t *model, const char *type, const char *name)
 {
 	json_t *section = json_object_get(model, type);
 
-	return strcmp(type, "daemon") == 0 ? section : json_object_get(section, name);
+	return xv_schema_object(type) != NULL && xv_schema_object(type)->single ? section : json_object_get(section, name);
 }
 
 static void name_object(struct xv_err *err, const struct xv_object *type, const char *name)
@@ -59,20 +60,23 @@ json_t *xv_model_new(void)
 /* What a host has even if nobody asks for it. */
 static int add_defaults(json_t *model, struct xv_err *err)
 {
-	json_t *workers = json_object_get(model, "worker"), *daemon, *none;
-	int rc;
+	json_t *workers = json_object_get(model, "worker"), *object, *none;
+	int rc = 0;
 
 	if (json_object_size(workers) == 0 &&
 	    json_object_set_new(workers, DEFAULT_WORKER,
 				json_pack("{s:s}", "name", DEFAULT_WORKER)) < 0)
 		return no_memory(err);
-	if (json_object_size(json_object_get(model, "daemon")) > 0)
-		return 0;
 	none = json_object();
-	rc = xv_check_keys(xv_schema_object("daemon")->keys, none, NULL, XV_CHECK_FULL, &daemon,
-			   err);
+	for (const struct xv_object *type = xv_schema; type->name != NULL && rc == 0; type++) {
+		if (!type->single || json_object_size(json_object_get(model, type->name)) > 0)
+			continue;
+		rc = xv_check_keys(type->keys, none, NULL, XV_CHECK_FULL, &object, err);
+		if (rc == 0)
+			rc = json_object_set_new(model, type->name, object);
+	}
 	json_decref(none);
-	return rc < 0 ? rc : json_object_set_new(model, "daemon", daemon);
+	return rc;
 }
 
 /* One entry of a host file's list into the model. */
@@ -165,8 +169,8 @@ static int unknown_section(const char *name, int line, struct xv_err *err)
 		return xv_err_set(err, -EINVAL, XV_ERR_UNKNOWN_KEY,
 				  "unknown section; did you mean \"%s\"?", nearest.best);
 	return xv_err_set(err, -EINVAL, XV_ERR_UNKNOWN_KEY,
-			  "unknown section; there are daemon, workers, networks, policies, ports, "
-			  "vteps and wires");
+			  "unknown section; there are daemon, conntrack, workers, timeouts, networks, "
+			  "policies, groups, ports, vteps and wires");
 }
 
 static int from_hostfile(const struct xv_hostfile *file, json_t *model, json_t *lines,
@@ -180,8 +184,8 @@ static int from_hostfile(const struct xv_hostfile *file, json_t *model, json_t *
 		if (err != NULL)
 			err->line = 1;
 		return xv_err_set(err, -EINVAL, XV_ERR_TYPE,
-				  "must be a mapping with the sections daemon, workers, networks, "
-				  "policies, ports, vteps and wires");
+				  "must be a mapping with the sections daemon, conntrack, workers, timeouts, "
+				  "networks, policies, groups, ports, vteps and wires");
 	}
 	json_object_foreach (file->values, name, given) {
 		const struct xv_object *type = xv_schema_section(name);
@@ -407,7 +411,7 @@ int xv_model_del(json_t *model, const struct xv_object *type, const char *name, 
 		return xv_model_no_such(model, type->name, name, err);
 	name_object(err, type, name);
 	/* The validation would complain about the one that refers to it; blame this one instead. */
-	for (unsigned int i = 0; i < 4; i++) {
+	for (unsigned int i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
 		user = user_of(model, users[i], type->name, name);
 		if (user != NULL && (strcmp(users[i], type->name) != 0 || strcmp(user, name) != 0))
 			return xv_err_set(err, -EBUSY, XV_ERR_BUSY, "is used by %s %s", users[i], user);
@@ -427,19 +431,24 @@ struct place {
 __attribute__((format(printf, 5, 6))) static int
 fault(const struct place *at, const char *key, int rc, enum xv_errcode code, const char *fmt, ...)
 {
-	json_t *lines = json_object_get(json_object_get(at->lines, at->type), at->name);
+	json_t *lines = json_object_get(at->lines, at->type);
 	char text[400];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	if (at->name != NULL)
+		lines = json_object_get(lines, at->name);
 	/* The object that an API call names may not be the one at fault. */
 	if (at->err != NULL) {
 		at->err->object[0] = at->err->key[0] = '\0';
 		at->err->line = xv_check_line(lines, key);
 	}
-	xv_err_object(at->err, at->type, at->name);
+	if (at->name != NULL)
+		xv_err_object(at->err, at->type, at->name);
+	else if (at->err != NULL)
+		snprintf(at->err->object, sizeof(at->err->object), "%s", at->type);
 	if (key != NULL)
 		xv_err_key(at->err, key);
 	return xv_err_set(at->err, rc, code, "%s", text);
@@ -665,11 +674,11 @@ int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t 
 	static const struct {
 		const char *type;
 		size_t max;
-	} limits[] = {{"worker", XV_MAX_WORKERS}, {"port", XV_MAX_PORTS}};
+	} limits[] = {{"worker", XV_MAX_WORKERS}, {"port", XV_MAX_PORTS}, {"timeout", XV_CT_POLICIES / 2}};
 	json_t *used = json_object(), *object;
 	int rc = 0;
 
-	for (unsigned int i = 0; i < 2 && rc == 0; i++) {
+	for (unsigned int i = 0; i < sizeof(limits) / sizeof(limits[0]) && rc == 0; i++) {
 		if (json_object_size(json_object_get(model, limits[i].type)) > limits[i].max)
 			rc = xv_err_set(err, -E2BIG, XV_ERR_RANGE, "more than %zu %ss",
 					limits[i].max, limits[i].type);
@@ -678,7 +687,10 @@ int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t 
 		struct place at = {.lines = lines, .type = type->name, .err = err};
 
 		if (type->single) {
-			rc = validate_daemon(&at, json_object_get(model, type->name));
+			object = json_object_get(model, type->name);
+			rc = check_references(model, &at, type, object);
+			if (rc == 0 && strcmp(type->name, "daemon") == 0)
+				rc = validate_daemon(&at, object);
 			continue;
 		}
 		json_object_foreach (json_object_get(model, type->name), at.name, object) {

@@ -169,6 +169,7 @@ static int fill(const json_t *rule, struct xv_policy_rule *r, struct xv_err *err
 	r->log = json_is_true(json_object_get(rule, "log"));
 	snprintf(r->name, sizeof(r->name), "%s", name ? name : "");
 	r->vlan = number_of(rule, "vlan", -1);
+	r->counter = (uint32_t)number_of(rule, "counter", 0);
 	fill_mac(rule, "source_mac", r->eth_src, r->eth_src_mask);
 	fill_mac(rule, "destination_mac", r->eth_dst, r->eth_dst_mask);
 	rc = fill_ip(rule, r, err);
@@ -201,6 +202,8 @@ int xv_policy_config_compile(const json_t *config, struct xv_policy **policy, st
 	if (rc == 0)
 		rc = xv_policy_create(text_of(config, "name"), rules, n, otherwise, policy);
 	free(rules);
+	if (rc == 0)
+		xv_policy_count_otherwise(*policy, (uint32_t)number_of(config, "default_counter", 0));
 	if (rc < 0 && (err == NULL || err->code == XV_ERR_NONE))
 		return xv_err_set(err, rc, XV_ERR_RESOURCE, "%s", strerror(-rc));
 	return rc;

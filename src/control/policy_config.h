@@ -14,5 +14,6 @@
  * sentence. */
 int xv_policy_config_check_rule(const json_t *rule, struct xv_err *err);
 
-/* Compile a policy object of the model. 0 or -errno. */
+/* Compile a policy object of the model; its rules may have a "counter" each, and itself a "default_counter"
+ * (fastpath/rule_hits.h). 0 or -errno. */
 int xv_policy_config_compile(const json_t *config, struct xv_policy **policy, struct xv_err *err);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "control/model.h"
+#include "control/rule_counts.h"
 #include "control/tunnels.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
@@ -110,6 +111,36 @@ json_t *xv_report_network(const struct xv_host *host, const char *name)
 	return object;
 }
 
+/* With the networks that have it. */
+json_t *xv_report_timeout(const struct xv_host *host, const char *name)
+{
+	json_t *object = json_copy(xv_model_get(host->model, "timeout", name)), *networks = json_array(), *network;
+	const char *otherwise = json_string_value(json_object_get(json_object_get(host->model, "conntrack"), "timeouts"));
+	const char *network_name;
+
+	json_object_foreach (json_object_get(host->model, "network"), network_name, network) {
+		const char *own = json_string_value(json_object_get(network, "timeouts"));
+
+		if (own == NULL)
+			own = otherwise;
+		if (own != NULL && strcmp(own, name) == 0)
+			json_array_append_new(networks, json_string(network_name));
+	}
+	json_object_set_new(object, "networks", networks);
+	return object;
+}
+
+/* The rules of a group or a policy, each with what it has counted. */
+static json_t *rules_of(const struct xv_host *host, const char *type, const char *name)
+{
+	json_t *rules = json_deep_copy(json_object_get(xv_model_get(host->model, type, name), "rules")), *rule;
+	size_t i;
+
+	json_array_foreach (rules, i, rule)
+		xv_rule_counter_report(rule, xv_rule_counter_of(host->rule_counters, type, name, i));
+	return rules;
+}
+
 json_t *xv_report_group(const struct xv_host *host, const char *name)
 {
 	json_t *object = json_copy(xv_model_get(host->model, "group", name));
@@ -123,6 +154,7 @@ json_t *xv_report_group(const struct xv_host *host, const char *name)
 				json_array_append_new(ports, json_string(port_name));
 		}
 	}
+	json_object_set_new(object, "rules", rules_of(host, "group", name));
 	json_object_set_new(object, "ports", ports);
 	return object;
 }
@@ -130,7 +162,7 @@ json_t *xv_report_group(const struct xv_host *host, const char *name)
 json_t *xv_report_policy(const struct xv_host *host, const char *name)
 {
 	json_t *object = json_copy(xv_model_get(host->model, "policy", name));
-	json_t *ports = json_array(), *port;
+	json_t *ports = json_array(), *port, *rules, *otherwise;
 	const char *port_name;
 
 	json_object_foreach (json_object_get(host->model, "port"), port_name, port) {
@@ -141,6 +173,11 @@ json_t *xv_report_policy(const struct xv_host *host, const char *name)
 		    (ingress != NULL && strcmp(ingress, name) == 0))
 			json_array_append_new(ports, json_string(port_name));
 	}
+	rules = rules_of(host, "policy", name);
+	otherwise = json_object();
+	xv_rule_counter_report(otherwise, xv_rule_counter_of(host->rule_counters, "policy", name, json_array_size(rules)));
+	json_object_set_new(object, "rules", rules);
+	json_object_set_new(object, "no_rule", otherwise);
 	json_object_set_new(object, "ports", ports);
 	return object;
 }

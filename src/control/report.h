@@ -12,6 +12,7 @@
 json_t *xv_report_port(struct xv_host_port *port);
 json_t *xv_report_network(const struct xv_host *host, const char *name);
 json_t *xv_report_policy(const struct xv_host *host, const char *name);
+json_t *xv_report_timeout(const struct xv_host *host, const char *name);
 json_t *xv_report_group(const struct xv_host *host, const char *name);
 json_t *xv_report_vtep(const struct xv_host *host, const char *name);
 json_t *xv_report_wire(const struct xv_host *host, const char *name);

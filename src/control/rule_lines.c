@@ -66,6 +66,8 @@ static void write_line(const struct xv_rule_record *r, void *arg)
 {
 	struct xv_host *host = arg;
 	struct xv_host_port *p = r->port < XV_MAX_PORTS ? host->ports[r->port] : NULL;
+	static const char *const words[] = {
+		[XV_POLICY_DENY] = "denied", [XV_POLICY_ALLOW] = "allowed", [XV_POLICY_REJECT] = "rejected"};
 	char packet[256], component[80];
 
 	if (p == NULL)
@@ -78,11 +80,11 @@ static void write_line(const struct xv_rule_record *r, void *arg)
 	snprintf(component, sizeof(component), "port %s", p->port->name);
 	if (ports[r->port].left_out > 0)
 		xv_log(XV_LOG_INFO, component, "%s: %s: %s (%llu lines left out before)", r->origin,
-		       r->rejected ? "rejected" : r->dropped ? "denied" : "allowed", packet,
+		       words[r->verdict], packet,
 		       (unsigned long long)ports[r->port].left_out);
 	else
 		xv_log(XV_LOG_INFO, component, "%s: %s: %s", r->origin,
-		       r->rejected ? "rejected" : r->dropped ? "denied" : "allowed", packet);
+		       words[r->verdict], packet);
 	ports[r->port].left_out = 0;
 }
 

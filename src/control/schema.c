@@ -80,6 +80,78 @@ static const struct xv_key daemon_keys[] = {
 	{.name = NULL},
 };
 
+#define MAX_CONNECTIONS (1 << 30) /* fastpath/conntrack.h */
+
+static const struct xv_key conntrack_keys[] = {
+	{.name = "max_connections",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 1024,
+	 .max = MAX_CONNECTIONS,
+	 .def = "2097152",
+	 .flags = XV_KEY_START,
+	 .help = "connections there is room for; memory is used as they are"},
+	{.name = "zone_limit",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 0,
+	 .max = MAX_CONNECTIONS,
+	 .def = "0",
+	 .help = "connections at most on a network that has no limit of its own; 0 = no limit"},
+	{.name = "half_open_limit",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 1,
+	 .max = MAX_CONNECTIONS,
+	 .def = "65536",
+	 .help = "connections that nobody has answered, of a port; who has more loses its oldest one"},
+	{.name = "pick_up",
+	 .type = XV_TYPE_BOOL,
+	 .def = "true",
+	 .help = "take up TCP connections whose handshake was not seen, as after a migration; else they are invalid"},
+	{.name = "timeouts",
+	 .type = XV_TYPE_NAME,
+	 .ref = "timeout",
+	 .example = "short",
+	 .help = "timeouts on networks that name none; unset = those of nf_conntrack"},
+	{.name = NULL},
+};
+
+#define TIMEOUT(key, seconds, what)                                                                \
+	{.name = key, .type = XV_TYPE_NUMBER, .min = 1, .max = 1000000, .def = seconds, .help = what}
+
+/* Names of timeouts as ovs-vsctl has them, defaults of nf_conntrack: fastpath/conntrack_proto.c. */
+static const struct xv_key timeout_keys[] = {
+	{.name = "name",
+	 .type = XV_TYPE_NAME,
+	 .flags = XV_KEY_REQUIRED,
+	 .example = "short",
+	 .help = "name of this set of timeouts; all are seconds"},
+	TIMEOUT("tcp_syn_sent", "120", "tcp: SYN sent"),
+	TIMEOUT("tcp_syn_recv", "60", "tcp: SYN and SYN-ACK seen"),
+	TIMEOUT("tcp_established", "432000", "tcp: open"),
+	TIMEOUT("tcp_fin_wait", "120", "tcp: one side has sent FIN"),
+	TIMEOUT("tcp_close_wait", "60", "tcp: that FIN is acknowledged"),
+	TIMEOUT("tcp_last_ack", "30", "tcp: both have sent FIN"),
+	TIMEOUT("tcp_time_wait", "120", "tcp: both FINs are acknowledged"),
+	TIMEOUT("tcp_close", "10", "tcp: after RST"),
+	TIMEOUT("tcp_syn_sent2", "120", "tcp: both have sent SYN"),
+	TIMEOUT("tcp_retransmit", "300", "tcp: sent again and again without an answer, or the window is closed; at most"),
+	TIMEOUT("tcp_unack", "300", "tcp: something is not acknowledged; at most"),
+	TIMEOUT("udp_first", "30", "udp: one datagram"),
+	TIMEOUT("udp_single", "30", "udp: further ones, or an answer"),
+	TIMEOUT("udp_multiple", "120", "udp: answered for more than two seconds"),
+	TIMEOUT("icmp_first", "30", "icmp, icmpv6: a query"),
+	TIMEOUT("icmp_reply", "30", "icmp, icmpv6: answered"),
+	TIMEOUT("sctp_closed", "10", "sctp: after ABORT"),
+	TIMEOUT("sctp_cookie_wait", "3", "sctp: INIT sent"),
+	TIMEOUT("sctp_cookie_echoed", "3", "sctp: COOKIE-ECHO sent"),
+	TIMEOUT("sctp_established", "210", "sctp: open"),
+	TIMEOUT("sctp_shutdown_sent", "3", "sctp: SHUTDOWN sent"),
+	TIMEOUT("sctp_shutdown_recd", "3", "sctp: SHUTDOWN received"),
+	TIMEOUT("sctp_shutdown_ack_sent", "3", "sctp: SHUTDOWN-ACK sent"),
+	TIMEOUT("sctp_heartbeat_sent", "30", "sctp: HEARTBEAT on another path"),
+	TIMEOUT("generic", "600", "other protocols"),
+	{.name = NULL},
+};
+
 static const struct xv_key worker_keys[] = {
 	{.name = "name",
 	 .type = XV_TYPE_NAME,
@@ -146,6 +218,17 @@ static const struct xv_key network_keys[] = {
 	 .max = 512,
 	 .example = "[192.0.2.2, 192.0.2.3]",
 	 .help = "addresses of the other hosts' VTEPs; what is flooded goes to each"},
+	{.name = "zone_limit",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 0,
+	 .max = MAX_CONNECTIONS,
+	 .example = "100000",
+	 .help = "tracked connections at most; 0 = no limit; unset = that of conntrack"},
+	{.name = "timeouts",
+	 .type = XV_TYPE_NAME,
+	 .ref = "timeout",
+	 .example = "short",
+	 .help = "timeouts of its connections; unset = those of conntrack"},
 	{.name = NULL},
 };
 
@@ -249,7 +332,21 @@ static const struct xv_key policy_keys[] = {
 	{.name = NULL},
 };
 
-static const struct xv_key group_rule_keys[] = {
+/* What `rule add` and `rule set` take; behind the first two, the keys of a rule. */
+static const struct xv_key rule_edit_keys[] = {
+	{.name = "rule",
+	 .type = XV_TYPE_TEXT,
+	 .min = 1,
+	 .max = 2 * XV_NAME_MAX + 1,
+	 .flags = XV_KEY_REQUIRED,
+	 .example = "web/ssh",
+	 .help = "GROUP/RULE, where RULE is a name or a number from 1; to add one: GROUP or GROUP/NAME"},
+	{.name = "position",
+	 .type = XV_TYPE_NUMBER,
+	 .min = 1,
+	 .max = MAX_RULES,
+	 .example = "1",
+	 .help = "its number among the group's rules from now on; unset = the last, or as before"},
 	{.name = "direction",
 	 .type = XV_TYPE_WORD,
 	 .words = directions,
@@ -308,6 +405,8 @@ static const struct xv_key group_rule_keys[] = {
 	 .help = "write a line for connections that match (rate-limited); unset = false"},
 	{.name = NULL},
 };
+
+#define group_rule_keys (&rule_edit_keys[2])
 
 static const struct xv_key group_keys[] = {
 	{.name = "name",
@@ -548,10 +647,19 @@ const struct xv_object xv_schema[] = {
 	 .keys = daemon_keys,
 	 .single = true,
 	 .help = "settings of xviod itself"},
+	{.name = "conntrack",
+	 .section = "conntrack",
+	 .keys = conntrack_keys,
+	 .single = true,
+	 .help = "settings of connection tracking"},
 	{.name = "worker",
 	 .section = "workers",
 	 .keys = worker_keys,
 	 .help = "a thread that moves packets; without any there is one, w0, not pinned"},
+	{.name = "timeout",
+	 .section = "timeouts",
+	 .keys = timeout_keys,
+	 .help = "how long connections may be silent, by protocol and state"},
 	{.name = "network",
 	 .section = "networks",
 	 .keys = network_keys,
@@ -609,6 +717,8 @@ const struct xv_key *xv_schema_keys(const char *name)
 
 	if (object != NULL)
 		return object->keys;
+	if (strcmp(name, "rule edit") == 0)
+		return rule_edit_keys;
 	for (object = xv_schema; object->name != NULL; object++) {
 		for (const struct xv_key *k = object->keys; k->name != NULL; k++) {
 			if (k->entry != NULL && strcmp(k->entry, name) == 0)

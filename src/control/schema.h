@@ -73,7 +73,7 @@ extern const struct xv_object xv_schema[];
 const struct xv_object *xv_schema_object(const char *name);
 const struct xv_object *xv_schema_section(const char *section);
 const struct xv_key *xv_schema_key(const struct xv_key *keys, const char *name);
-/* Keys of an object ("port") or of what it has a list of ("rule"); NULL = there is none. */
+/* Keys of an object ("port") or of what it has a list of ("rule"), or "rule edit": of `rule add`; NULL = there is none. */
 const struct xv_key *xv_schema_keys(const char *name);
 
 /* "number 1..32", "true or false", "one of: server, client" into buf. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/check.h"
+#include "control/conntrack_config.h"
 #include "control/firewall_config.h"
 #include "control/model.h"
 #include "control/tunnels.h"
@@ -88,6 +89,7 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 		want->tunnel = p->tunnel;
 		want->tracked = xv_firewalls_on(model, network);
 		want->zone = n->zone;
+		want->timeouts = xv_timeouts_of(p->host->timeouts, xv_model_get(model, "network", network));
 		f = xv_host_firewall_lookup(p->host, name);
 		want->firewall = f != NULL ? f->firewall : NULL;
 		want->vlan = (uint16_t)number_of(config, "vlan");

@@ -29,7 +29,8 @@
 /* What is told. */
 struct tale {
 	struct xv_host *host;
-	json_t *stages, *outputs, *drops;
+	json_t *stages, *outputs, *drops, *rules;
+	const struct xv_trace_question *question;
 	bool complete, flooded;
 	char text[TEXT_MAX];
 };
@@ -55,6 +56,22 @@ __attribute__((format(printf, 3, 4))) static void say(struct tale *t, const char
 	vsnprintf(t->text, sizeof(t->text), fmt, ap);
 	va_end(ap);
 	json_array_append_new(t->stages, json_pack("{s:s, s:s}", "stage", stage, "text", t->text));
+}
+
+static const char *const verdicts[] = {
+	[XV_POLICY_DENY] = "deny", [XV_POLICY_ALLOW] = "allow", [XV_POLICY_REJECT] = "reject"};
+
+/* A rule has judged; the firewall's are called GROUP/RULE, but for "default". */
+static void note(struct tale *t, const struct xv_port *port, bool egress, const struct xv_judgement *by)
+{
+	const char *slash = strcmp(by->policy, "firewall") == 0 ? strchr(by->rule, '/') : NULL;
+	json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:s}", "port", port->name, "direction", egress ? "egress" : "ingress",
+				   "policy", by->policy, "rule", slash != NULL ? slash + 1 : by->rule, "action",
+				   verdicts[by->verdict]);
+
+	if (slash != NULL)
+		json_object_set_new(object, "group", json_stringn(by->rule, (size_t)(slash - by->rule)));
+	json_array_append_new(t->rules, object);
 }
 
 /* The packet ends here; towards: the port it was on the way to, or NULL. */
@@ -144,7 +161,9 @@ static void output(struct tale *t, const struct xv_port *out, const uint8_t *fra
 	const struct xv_binding *binding = atomic_load(&out->binding);
 	bool leaves;
 
-	if (binding != NULL && binding->tunnel != NULL)
+	if (t->question->rules_only)
+		leaves = true;
+	else if (binding != NULL && binding->tunnel != NULL)
 		leaves = can_leave_by_tunnel(t, out, binding->tunnel, frame, len);
 	else
 		leaves = can_leave(t, out, out, len);
@@ -155,14 +174,15 @@ static void output(struct tale *t, const struct xv_port *out, const uint8_t *fra
 /* ---- Policies and flows ---- */
 
 /* What a decision by configuration says: "web: rule 3: deny", "firewall: web/http: allow". */
-static void say_decision(struct tale *t, const char *stage, const struct xv_decision *decision)
+static void say_decision(struct tale *t, const char *stage, const struct xv_port *port, const struct xv_decision *decision)
 {
-	bool firewall = strcmp(decision->policy, "firewall") == 0;
+	for (unsigned int i = 0; i < decision->n_by; i++) {
+		const struct xv_judgement *by = &decision->by[i];
 
-	say(t, stage, "%s%s: %s: %s", firewall ? "" : "policy ", decision->policy, decision->rule,
-	    decision->reject		      ? "reject"
-	    : decision->type == XV_ACT_DROP ? "deny"
-					      : "allow");
+		note(t, port, strcmp(stage, "egress policy") == 0, by);
+		say(t, stage, "%s%s: %s: %s", strcmp(by->policy, "firewall") == 0 ? "" : "policy ", by->policy, by->rule,
+		    verdicts[by->verdict]);
+	}
 }
 
 static void say_flow(struct walk *k, const struct xv_flow *flow)
@@ -183,6 +203,7 @@ static bool let_in(struct tale *t, const struct xv_port *out, const struct xv_bi
 	struct xv_flow_key key = {0}, mask = {0};
 	struct xv_flow_layout layout;
 	char stage[XV_NAME_LEN + 24];
+	struct xv_judgement by;
 	enum xv_verdict verdict;
 	uint32_t rule;
 
@@ -192,8 +213,9 @@ static bool let_in(struct tale *t, const struct xv_port *out, const struct xv_bi
 		return false;
 	verdict = xv_policy_check(policy, &key, &mask, &rule);
 	snprintf(stage, sizeof(stage), "ingress policy of %s", out->name);
-	say(t, stage, "policy %s: %s: %s", xv_policy_name(policy), xv_policy_rule_name(policy, rule),
-	    verdict == XV_POLICY_ALLOW ? "allow" : "deny");
+	by = xv_judgement_of(policy, rule, verdict, &key);
+	note(t, out, false, &by);
+	say(t, stage, "policy %s: %s: %s", by.policy, by.rule, verdicts[verdict]);
 	return verdict == XV_POLICY_ALLOW;
 }
 
@@ -203,6 +225,7 @@ static bool let_in_tracked(struct walk *k, const struct xv_port *out, const stru
 	const struct xv_policy *policy;
 	struct xv_flow_key mask = {0};
 	char stage[XV_NAME_LEN + 24];
+	struct xv_judgement by;
 	enum xv_verdict verdict;
 	uint32_t rule;
 
@@ -210,8 +233,9 @@ static bool let_in_tracked(struct walk *k, const struct xv_port *out, const stru
 	if (policy == NULL)
 		return true;
 	snprintf(stage, sizeof(stage), "firewall of %s", out->name);
-	say(k->tale, stage, "firewall: %s: %s", xv_policy_rule_name(policy, rule),
-	    verdict == XV_POLICY_ALLOW ? "allow" : "deny");
+	by = xv_judgement_of(policy, rule, verdict, &k->key);
+	note(k->tale, out, false, &by);
+	say(k->tale, stage, "firewall: %s: %s", by.rule, verdicts[verdict]);
 	return verdict == XV_POLICY_ALLOW;
 }
 
@@ -277,6 +301,31 @@ static void lose_track(struct walk *k, const char *what)
 	k->gone = true;
 }
 
+static bool is_up(const struct xv_port *port)
+{
+	return atomic_load(&port->tx_queues) > 0;
+}
+
+/* The receiver that is asked about has the address, as far as the network knows, even if nobody is up that has told so. */
+static void aim(const struct xv_trace_question *question, struct xv_bridge_answer *answer)
+{
+	bool nobody = answer->verdict == XV_BRIDGE_DROP && answer->reason == XV_DROP_NO_MEMBER;
+	unsigned int i = 0;
+
+	if (question->to == NULL || (answer->verdict != XV_BRIDGE_FLOOD && !nobody))
+		return;
+	while (i < answer->n && answer->ports[i].port != question->to)
+		i++;
+	if (i == answer->n && is_up(question->to)) { /* its VLANs do not allow it */
+		answer->verdict = XV_BRIDGE_DROP;
+		answer->reason = XV_DROP_NO_MEMBER;
+		return;
+	}
+	answer->ports[0] = i < answer->n ? answer->ports[i] : (struct xv_bridge_hop){question->to, answer->tagged};
+	answer->n = 1;
+	answer->verdict = XV_BRIDGE_PORT;
+}
+
 /* Where the network sends it: the port, the frame as that port wants it; NULL: it is done with. */
 static struct xv_port *bridge(struct walk *k)
 {
@@ -288,6 +337,7 @@ static struct xv_port *bridge(struct walk *k)
 	if (answer == NULL)
 		return NULL;
 	xv_bridge_ask(k->in, k->binding, k->frame, (uint16_t)RTE_MIN(k->len, (uint32_t)UINT16_MAX), answer);
+	aim(t->question, answer);
 	if (answer->classified && answer->vlan != 0)
 		snprintf(vlan, sizeof(vlan), ", VLAN %u", answer->vlan);
 	k->gone = true;
@@ -423,6 +473,26 @@ static void output_to(struct walk *k, uint32_t port, const struct xv_encap *enca
 		output(k->tale, p->port, k->frame, len + encap->len);
 }
 
+/* What it would say if the packet were of such a connection, which a packet like it opened, or one that goes the other way. */
+static void assume(enum xv_trace_state state, struct xv_flow_key *key)
+{
+	const uint16_t type = rte_be_to_cpu_16(key->tp_src);
+	bool reply = state == XV_TRACE_REPLY;
+
+	if (state == XV_TRACE_ACTUAL || (state == XV_TRACE_NEW && (key->ct_state & XV_CS_INVALID) != 0))
+		return;
+	key->ct_state = XV_CS_TRACKED | (state == XV_TRACE_NEW ? XV_CS_NEW : XV_CS_ESTABLISHED) | (reply ? XV_CS_REPLY : 0);
+	key->ct_src = reply ? key->ip_dst : key->ip_src;
+	key->ct_dst = reply ? key->ip_src : key->ip_dst;
+	key->ct_proto = key->ip_proto;
+	key->ct_tp_src = reply ? key->tp_dst : key->tp_src;
+	key->ct_tp_dst = reply ? key->tp_src : key->tp_dst;
+	if (reply && (key->ip_proto == 1 || key->ip_proto == 58)) { /* type and code: of the query */
+		key->ct_tp_src = type == 0 ? RTE_BE16(8) : type == 129 ? RTE_BE16(128) : key->tp_src;
+		key->ct_tp_dst = key->tp_dst;
+	}
+}
+
 /* What connection tracking would say. What commits a connection is told, and changes nothing here. */
 static void track(struct walk *k, const struct xv_action_ct *ct)
 {
@@ -448,6 +518,7 @@ static void track(struct walk *k, const struct xv_action_ct *ct)
 		return;
 	}
 	(void)xv_conntrack_peek(xv_flow_conntrack, ct->zone, &m, &k->key, &layout, xv_clock_ms(xv_clock_cycles()));
+	assume(k->tale->question->state, &k->key);
 	for (unsigned int i = 0; i < RTE_DIM(states); i++) {
 		if ((k->key.ct_state & states[i].bit) != 0)
 			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s", states[i].name);
@@ -554,7 +625,8 @@ static void walk_on(struct walk *k)
 	unsigned int passes = 0;
 
 	do {
-		const struct xv_flow *flow = xv_flow_peek(&k->key);
+		const struct xv_flow *flow = k->tale->question->rules_only ? NULL : xv_flow_peek(&k->key);
+		bool receiver = (k->key.recirc_id & XV_RECIRC_TO_PORT) == XV_RECIRC_TO_PORT;
 		struct xv_flow_key mask = {0};
 		struct xv_decision decision;
 		uint64_t program[XV_DECISION_WORDS];
@@ -566,10 +638,9 @@ static void walk_on(struct walk *k)
 			return;
 		}
 		decided = xv_resolve(k->in, k->binding, &k->key, &mask, &decision);
-		if (decided && decision.policy[0] != '\0')
-			say_decision(k->tale, (k->key.recirc_id & XV_RECIRC_TO_PORT) == XV_RECIRC_TO_PORT ? "ingress policy"
-												  : "egress policy",
-				     &decision);
+		if (decided)
+			say_decision(k->tale, receiver ? "ingress policy" : "egress policy",
+				     receiver ? k->tale->host->ports[(uint16_t)k->key.recirc_id]->port : k->in, &decision);
 		if (decided || flow != NULL)
 			say_flow(k, flow);
 		if (flow != NULL) {
@@ -592,6 +663,26 @@ static void flows(struct walk *k)
 		walk_on(k);
 	else
 		end(k, XV_DROP_MALFORMED);
+}
+
+/* It comes from somewhere, and is about to reach a port. */
+static void arrive(struct walk *k)
+{
+	const struct xv_action_ct lookup = {.zone = k->binding->zone};
+	struct xv_flow_key mask = {0};
+
+	if (k->binding->forward != XV_FORWARD_NETWORK || !extract(k)) {
+		end(k, k->binding->forward != XV_FORWARD_NETWORK ? XV_DROP_UNBOUND : XV_DROP_MALFORMED);
+		return;
+	}
+	if (k->binding->tracked && xv_firewall_tracks(&k->key, &mask))
+		track(k, &lookup);
+	if ((k->key.ct_state & XV_CS_INVALID) != 0) {
+		end(k, XV_DROP_CT_INVALID);
+		return;
+	}
+	k->key.recirc_id = XV_RECIRC_TO_PORT | k->in->id;
+	walk_on(k);
 }
 
 /* ---- The walk: pipeline.c, xv_pipeline_burst() ---- */
@@ -640,6 +731,10 @@ static void walk(struct walk *k)
 	if (b == NULL) {
 		say(t, "binding", "%s belongs to no network and no wire", k->in->name);
 		end(k, XV_DROP_UNBOUND);
+		return;
+	}
+	if (t->question->in == NULL) {
+		arrive(k);
 		return;
 	}
 	switch (b->forward) {
@@ -700,6 +795,14 @@ static json_t *result_of(const struct tale *t)
 
 json_t *xv_trace(struct xv_host *host, struct xv_port *in, uint8_t *frame, uint32_t len)
 {
+	const struct xv_trace_question question = {.in = in};
+
+	return xv_trace_ask(host, &question, frame, len);
+}
+
+json_t *xv_trace_ask(struct xv_host *host, const struct xv_trace_question *question, uint8_t *frame, uint32_t len)
+{
+	struct xv_port *in = question->in != NULL ? question->in : question->to;
 	struct tale *t = calloc(1, sizeof(*t));
 	struct walk k = {.tale = t, .in = in, .binding = atomic_load(&in->binding), .frame = frame, .len = len,
 			 .room = len + XV_TRACE_ROOM};
@@ -709,15 +812,17 @@ json_t *xv_trace(struct xv_host *host, struct xv_port *in, uint8_t *frame, uint3
 	if (t == NULL)
 		return NULL;
 	t->host = host;
+	t->question = question;
 	t->complete = true;
+	t->rules = json_array();
 	t->stages = json_array();
 	t->outputs = json_array();
 	t->drops = json_array();
 	xv_packet_text(host, in->id, frame, (uint16_t)RTE_MIN(len, (uint32_t)UINT16_MAX), len, packet, sizeof(packet));
 	walk(&k);
-	answer = json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:b}", "packet", packet, "bytes", (json_int_t)len, "stages",
+	answer = json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:b, s:o}", "packet", packet, "bytes", (json_int_t)len, "stages",
 			   t->stages, "outputs", t->outputs, "drops", t->drops, "result", result_of(t), "complete",
-			   (int)t->complete);
+			   (int)t->complete, "rules", t->rules);
 	free(t);
 	return answer;
 }

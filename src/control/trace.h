@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
@@ -14,10 +15,21 @@
 
 #define XV_TRACE_ROOM 64 /* for tags that are put on */
 
+enum xv_trace_state { XV_TRACE_ACTUAL, XV_TRACE_NEW, XV_TRACE_ESTABLISHED, XV_TRACE_REPLY };
+
+struct xv_trace_question {
+	struct xv_port *in; /* that it comes in by; NULL: only its receiver is asked */
+	struct xv_port *to; /* that has its destination address, unless that is known to be elsewhere; NULL: by the MAC table */
+	enum xv_trace_state state; /* of its connection: as it is, or as if it were so */
+	bool rules_only; /* no flows are asked, nor who is up */
+};
+
 /*
  * frame: len bytes with XV_TRACE_ROOM bytes of room behind, as if received by `in`; it is changed. The answer: "packet" (text),
  * "stages" (objects with "stage" and "text"), "outputs" (names of ports), "drops" (objects with "reason",
  * "explanation" and, for a copy on its way to a port, "port"), "result" (a sentence), "complete" (false: something that is
- * not traced comes in between). NULL = out of memory.
+ * not traced comes in between), "rules" (objects with "port", "direction", "policy", "rule", "action" and, of security groups, "group":
+ * who has judged, in order). NULL = out of memory.
  */
+json_t *xv_trace_ask(struct xv_host *host, const struct xv_trace_question *question, uint8_t *frame, uint32_t len);
 json_t *xv_trace(struct xv_host *host, struct xv_port *in, uint8_t *frame, uint32_t len);

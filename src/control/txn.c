@@ -8,9 +8,11 @@
 
 #include "base/log.h"
 #include "control/check.h"
+#include "control/conntrack_config.h"
 #include "control/firewall_config.h"
 #include "control/metrics.h"
 #include "control/model.h"
+#include "control/rule_counts.h"
 #include "control/settle.h"
 #include "control/tunnels.h"
 #include "table/rcu.h"
@@ -19,6 +21,9 @@ struct txn {
 	struct xv_host *host;
 	json_t *from, *to;
 	const json_t *lines;
+	json_t *rule_counters; /* of `to` */
+	json_t *timeouts;      /* their numbers: of `to`, or when swapped of `from` */
+	bool timeouts_swapped;
 	struct xv_metrics *metrics; /* new endpoint; valid when metrics_changed */
 	bool metrics_changed;
 	struct xv_err *err;
@@ -74,18 +79,17 @@ static int blame(struct txn *t, int rc, const char *type, const char *name)
 }
 
 /* What cannot change while xviod runs. */
-static int check_start_keys(struct txn *t)
+static int check_start_keys(struct txn *t, const char *single)
 {
-	const struct xv_object *type = xv_schema_object("daemon");
-	const json_t *lines = json_object_get(t->lines, "daemon");
+	const struct xv_object *type = xv_schema_object(single);
+	const json_t *lines = json_object_get(t->lines, single);
 	const char *key;
 
 	if (!t->host->has_started ||
-	    !flag_differs(type, json_object_get(t->from, "daemon"),
-			  json_object_get(t->to, "daemon"), XV_KEY_START, &key))
+	    !flag_differs(type, json_object_get(t->from, single), json_object_get(t->to, single), XV_KEY_START, &key))
 		return 0;
 	if (t->err != NULL) {
-		snprintf(t->err->object, sizeof(t->err->object), "daemon");
+		snprintf(t->err->object, sizeof(t->err->object), "%s", single);
 		t->err->line = xv_check_line(lines, key);
 	}
 	xv_err_key(t->err, key);
@@ -189,7 +193,7 @@ static int create_policies(struct txn *t)
 	json_object_foreach (json_object_get(t->to, "policy"), name, config) {
 		if (xv_host_policy_lookup(t->host, name) != NULL)
 			continue;
-		rc = xv_host_policy_create(t->host, config, &p, t->err);
+		rc = xv_host_policy_create(t->host, config, t->rule_counters, &p, t->err);
 		if (rc < 0)
 			return blame(t, rc, "policy", name);
 	}
@@ -484,6 +488,16 @@ static void clear_marks(struct xv_host *host)
 	}
 }
 
+/* Bindings are made with those of the host; t has the others: before the change its new ones, then the old ones. */
+static void swap_timeouts(struct txn *t)
+{
+	json_t *timeouts = t->host->timeouts;
+
+	t->host->timeouts = t->timeouts;
+	t->timeouts = timeouts;
+	t->timeouts_swapped = !t->timeouts_swapped;
+}
+
 /* Back to what ran before: what is fresh goes, what was released comes back. */
 static void undo(struct txn *t, const json_t *released)
 {
@@ -498,6 +512,10 @@ static void undo(struct txn *t, const json_t *released)
 	if (t->metrics_changed)
 		xv_metrics_destroy(t->metrics);
 	swap_marks(host);
+	if (t->timeouts_swapped)
+		swap_timeouts(t);
+	if (t->from != NULL && xv_conntrack_configure(host, t->from, host->timeouts, t->timeouts) < 0)
+		goto no_memory;
 	if (xv_settle(host, t->from) < 0)
 		goto no_memory;
 	destroy_leaving(host);
@@ -549,7 +567,11 @@ static int commit(struct txn *t)
 			n->network->mac_age_s =
 				(uint32_t)json_integer_value(json_object_get(config, "mac_age_s"));
 	}
-	rc = xv_settle(host, t->to);
+	rc = xv_conntrack_configure(host, t->to, t->timeouts, host->timeouts);
+	if (rc == 0) {
+		swap_timeouts(t);
+		rc = xv_settle(host, t->to);
+	}
 	if (rc < 0)
 		return xv_err_set(t->err, rc, XV_ERR_RESOURCE, "out of memory");
 
@@ -599,21 +621,29 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	json_t *released, *diff;
 	int rc;
 
-	rc = check_start_keys(&t);
+	rc = check_start_keys(&t, "daemon");
+	if (rc == 0)
+		rc = check_start_keys(&t, "conntrack");
 	if (rc < 0)
 		return rc;
-	if (json_object_set_new(desired, "tunnel", xv_tunnels_derive(desired)) < 0 || xv_firewalls_derive(desired) < 0)
+	t.rule_counters = xv_rule_counters_assign(desired, host->rule_counters);
+	diff = NULL;
+	if (json_object_set_new(desired, "tunnel", xv_tunnels_derive(desired)) == 0 &&
+	    xv_firewalls_derive(desired, t.rule_counters) == 0)
+		diff = xv_model_diff(t.from, t.to);
+	if (diff == NULL) {
+		xv_rule_counters_release(t.rule_counters);
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
-	diff = xv_model_diff(t.from, t.to);
-	if (diff == NULL)
-		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	}
 	if (dry_run || json_array_size(diff) == 0) {
+		xv_rule_counters_release(t.rule_counters);
 		if (!dry_run) /* equal */
 			json_decref(desired);
 		*changes = diff;
 		return 0;
 	}
 	released = json_array();
+	t.timeouts = xv_timeouts_number(desired, host->timeouts);
 	mark_leaving(&t);
 	rc = create_workers(&t);
 	if (rc == 0)
@@ -641,12 +671,16 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	if (rc < 0)
 		undo(&t, released);
 	json_decref(released);
+	json_decref(t.timeouts);
 	if (rc < 0) {
+		xv_rule_counters_release(t.rule_counters);
 		json_decref(diff);
 		return rc;
 	}
 	tell(host, diff);
 	host->model = desired;
+	xv_rule_counters_release(host->rule_counters);
+	host->rule_counters = t.rule_counters;
 	json_decref(t.from);
 	host->has_started = true;
 	*changes = diff;

@@ -276,6 +276,8 @@ static int run(struct daemon *d)
 		complain(&err, rc, NULL, "RCU");
 		goto out_eal;
 	}
+	xv_flow_connections = (uint32_t)json_integer_value(
+		json_object_get(xv_model_get(model, "conntrack", NULL), "max_connections"));
 	rc = xv_flows_init();
 	if (rc < 0) {
 		complain(&err, rc, NULL, "flows");

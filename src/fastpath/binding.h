@@ -45,6 +45,7 @@ struct xv_binding {
 	const struct xv_firewall *firewall;
 	bool tracked; /* some port of the network has a firewall: connections are tracked, in this zone */
 	uint16_t zone;
+	uint32_t timeouts; /* of the connections (conntrack.h); 0: default ones */
 	/* Port of kind tunnel, in a network: where it leads (fastpath/vtep.h). Outlives the binding. */
 	struct xv_tunnel *tunnel;
 	struct xv_vtep *vtep; /* VTEP; outlives the binding */

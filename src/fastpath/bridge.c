@@ -14,6 +14,8 @@
 #include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
+#include "fastpath/resolve.h"
+#include "fastpath/rule_log.h"
 #include "fastpath/worker_state.h"
 #include "net/flow_key.h"
 #include "net/parse.h"
@@ -122,11 +124,40 @@ bool xv_bridge_retag(const struct xv_binding *to, struct rte_mbuf *m)
 	       classify(&plain, &parsed, &f) && egress(to, f.vlan, &want_tag) && retag(m, &f, want_tag);
 }
 
-/* Whether the ingress policy of a port lets the packet in: for what is not sent by flows (flooding). */
-static bool let_in(const struct xv_binding *b, const struct rte_mbuf *m)
+/* ---- Flooding: receivers' rules, which flows ask otherwise (resolve.c) ---- */
+
+/* Who floods a packet. A rule that rejects it speaks for its port alone, and only one of all receivers is meant: so its sender is
+ * told if that one is known by its address, or if nobody lets the packet in. */
+struct flooded {
+	bool let_in;   /* somebody does */
+	bool rejected; /* somebody rejects it ... */
+	bool told;     /* ... and its sender knows */
+};
+
+static void tell(struct xv_worker *w, struct rte_mbuf *m, struct flooded *flooded)
+{
+	if (flooded->rejected && !flooded->told)
+		xv_answer_refused(w, m);
+	flooded->told |= flooded->rejected;
+}
+
+/* A rule of the receiver has said so; does the packet go there? */
+static bool judged(struct xv_worker *w, const struct rte_mbuf *m, const struct xv_flow_key *key,
+		   const struct xv_policy *policy, uint32_t rule, enum xv_verdict verdict, struct flooded *flooded)
+{
+	const struct xv_judgement by = xv_judgement_of(policy, rule, verdict, key);
+
+	xv_rule_judged(w, m->port, key, &by, rte_pktmbuf_pkt_len(m));
+	flooded->rejected |= verdict == XV_POLICY_REJECT;
+	return verdict == XV_POLICY_ALLOW;
+}
+
+/* Whether the ingress policy of a port lets the packet in. */
+static bool let_in(struct xv_worker *w, const struct xv_binding *b, const struct rte_mbuf *m, struct flooded *flooded)
 {
 	struct xv_flow_key key, mask;
 	struct xv_flow_layout layout;
+	enum xv_verdict verdict;
 	uint32_t rule;
 
 	if (likely(b->ingress_policy == NULL))
@@ -135,31 +166,37 @@ static bool let_in(const struct xv_binding *b, const struct rte_mbuf *m)
 	if (xv_flow_extract(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), rte_pktmbuf_pkt_len(m),
 			    &key, &layout) != XV_FLOW_OK)
 		return false;
-	return xv_policy_check(b->ingress_policy, &key, &mask, &rule) == XV_POLICY_ALLOW;
+	verdict = xv_policy_check(b->ingress_policy, &key, &mask, &rule);
+	return judged(w, m, &key, b->ingress_policy, rule, verdict, flooded);
 }
 
 /*
  * Whether the firewall of a port lets a tracked packet in that is flooded because nobody knows yet where its receiver is. The
  * first one that does commits the connection, as the flow to a known receiver would.
  */
-static bool let_in_tracked(const struct xv_binding *b, struct rte_mbuf *m, struct xv_tracked *tracked,
-			   enum xv_drop *reason)
+static bool let_in_tracked(struct xv_worker *w, const struct xv_binding *b, struct rte_mbuf *m,
+			   struct xv_tracked *tracked, struct flooded *flooded, enum xv_drop *reason)
 {
 	static const struct xv_action_ct commit = {.flags = XV_CT_COMMIT};
 	const struct xv_policy *policy;
 	struct xv_flow_key mask, key;
 	struct xv_action_ct action = commit;
+	enum xv_verdict verdict;
 	uint32_t rule;
 	int rc;
 
 	*reason = XV_DROP_FIREWALL;
-	if (xv_firewall_check(b->firewall, XV_FIREWALL_TO_VM, tracked->key, &mask, &policy, &rule) != XV_POLICY_ALLOW)
+	verdict = xv_firewall_check(b->firewall, XV_FIREWALL_TO_VM, tracked->key, &mask, &policy, &rule);
+	if (policy != NULL && !judged(w, m, tracked->key, policy, rule, verdict, flooded)) {
+		if (verdict == XV_POLICY_REJECT && xv_guard_has_mac(b->firewall->guard, tracked->key->eth_dst))
+			tell(w, m, flooded);
 		return false;
-	if (tracked->committed || (tracked->key->ct_state & XV_CS_NEW) == 0)
-		return true;
-	if (tracked->key->ip_frag != XV_FRAG_NONE) /* one of a datagram opens no connection: the next packet will */
+	}
+	/* A fragment's datagram has opened it before, see xv_bridge_opens(). */
+	if (tracked->committed || (tracked->key->ct_state & XV_CS_NEW) == 0 || tracked->key->ip_frag != XV_FRAG_NONE)
 		return true;
 	action.zone = b->zone;
+	action.timeouts = b->timeouts;
 	key = *tracked->key;
 	rc = xv_conntrack_packet(xv_flow_conntrack, &action, m, &key, tracked->layout, tracked->now_ms, &tracked->hit);
 	tracked->committed = rc == 0;
@@ -167,16 +204,20 @@ static bool let_in_tracked(const struct xv_binding *b, struct rte_mbuf *m, struc
 	return tracked->committed; /* what cannot be stored goes to nobody */
 }
 
-/* Send f to one port; m is f->m or a copy of it and is taken. */
+/* Send f to one port; m is f->m or a copy of it and is taken. last: no other port gets the packet. */
 static void send_to(struct xv_worker *w, struct xv_port *out, const struct xv_binding *b,
-		    const struct frame *f, struct rte_mbuf *m, bool want_tag)
+		    const struct frame *f, struct rte_mbuf *m, bool want_tag, struct flooded *flooded, bool last)
 {
-	if (unlikely(!retag(m, f, want_tag)))
+	if (unlikely(!retag(m, f, want_tag))) {
 		xv_packet_drop(w, m, XV_DROP_MALFORMED);
-	else if (unlikely(!let_in(b, m)))
+	} else if (unlikely(!let_in(w, b, m, flooded))) {
+		if (last && !flooded->let_in)
+			tell(w, m, flooded);
 		xv_packet_drop(w, m, XV_DROP_POLICY);
-	else
+	} else {
+		flooded->let_in = true;
 		xv_pipeline_output(w, out, b, XV_QUEUE_BY_FLOW, &m, 1);
+	}
 }
 
 /*
@@ -211,6 +252,20 @@ static inline bool from_tunnel(const struct xv_port *in)
 	return in->ops->kind == XV_PORT_TUNNEL;
 }
 
+/* The binding of a member that gets what `in` floods in a VLAN, or NULL. */
+static const struct xv_binding *receiver(const struct xv_port *in, const struct xv_network *network, struct xv_port *out,
+					 uint16_t vlan, bool *want_tag)
+{
+	const struct xv_binding *b;
+
+	if (out == in || atomic_load_explicit(&out->tx_queues, memory_order_relaxed) == 0)
+		return NULL;
+	b = atomic_load_explicit(&out->binding, memory_order_acquire);
+	if (b == NULL || b->network != network || !egress(b, vlan, want_tag) || (b->tunnel != NULL && from_tunnel(in)))
+		return NULL;
+	return b;
+}
+
 /* To every other member whose VLANs allow it. The original goes last. */
 static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_network *network,
 		  const struct frame *f, struct xv_tracked *tracked)
@@ -220,6 +275,7 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 	struct xv_counters *c = &w->counters[in->id];
 	struct xv_port *held = NULL;
 	const struct xv_binding *held_binding = NULL;
+	struct flooded flooded = {0};
 	bool held_tag = false;
 	enum xv_drop reason;
 	unsigned int i;
@@ -232,14 +288,10 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 		const struct xv_binding *b;
 		bool want_tag;
 
-		if (out == in || atomic_load_explicit(&out->tx_queues, memory_order_relaxed) == 0)
+		b = receiver(in, network, out, f->vlan, &want_tag);
+		if (b == NULL)
 			continue;
-		b = atomic_load_explicit(&out->binding, memory_order_acquire);
-		if (b == NULL || b->network != network || !egress(b, f->vlan, &want_tag))
-			continue;
-		if (b->tunnel != NULL && from_tunnel(in))
-			continue;
-		if (tracked != NULL && !let_in_tracked(b, f->m, tracked, &reason)) {
+		if (tracked != NULL && !let_in_tracked(w, b, f->m, tracked, &flooded, &reason)) {
 			count(&c->copies, 1);
 			count(&c->drops[reason], 1);
 			continue;
@@ -251,13 +303,14 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 			if (m == NULL)
 				count(&c->drops[XV_DROP_NO_BUFFER], 1);
 			else
-				send_to(w, held, held_binding, f, m, held_tag);
+				send_to(w, held, held_binding, f, m, held_tag, &flooded, false);
 		}
 		held = out;
 		held_binding = b;
 		held_tag = want_tag;
 	}
 	if (held == NULL) {
+		tell(w, f->m, &flooded);
 		xv_packet_drop(w, f->m, XV_DROP_NO_MEMBER);
 		return;
 	}
@@ -269,10 +322,10 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 		if (m == NULL)
 			count(&c->drops[XV_DROP_NO_BUFFER], 1);
 		else
-			send_to(w, held, held_binding, f, m, held_tag);
+			send_to(w, held, held_binding, f, m, held_tag, &flooded, true);
 		return;
 	}
-	send_to(w, held, held_binding, f, f->m, held_tag);
+	send_to(w, held, held_binding, f, f->m, held_tag, &flooded, true);
 }
 
 /* n frames with the same VLAN and destination; frames[i].m is pkts[i]. */
@@ -318,8 +371,11 @@ static void forward(struct xv_worker *w, struct xv_port *in, const struct xv_net
 			break;
 	if (i > 0)
 		xv_pipeline_output(w, out, b, XV_QUEUE_BY_FLOW, pkts, i);
-	for (; i < n; i++)
-		send_to(w, out, b, &frames[i], pkts[i], want_tag);
+	for (; i < n; i++) { /* there is no ingress policy */
+		struct flooded flooded = {0};
+
+		send_to(w, out, b, &frames[i], pkts[i], want_tag, &flooded, true);
+	}
 }
 
 struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
@@ -373,6 +429,34 @@ struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const
 	}
 	*out_binding = b;
 	return out;
+}
+
+bool xv_bridge_opens(const struct xv_port *in, const struct xv_binding *binding, const struct rte_mbuf *m,
+		     const struct xv_flow_key *key)
+{
+	const struct xv_members *members = atomic_load_explicit(&binding->network->members, memory_order_acquire);
+	const struct xv_policy *policy;
+	const struct xv_binding *b;
+	struct xv_flow_key mask;
+	struct xv_parsed parsed;
+	struct frame frame;
+	bool want_tag;
+	uint32_t rule;
+	unsigned int i;
+
+	if (xv_parse_eth(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), &parsed) != XV_PARSE_OK ||
+	    !classify(binding, &parsed, &frame))
+		return false;
+	/* The way to a receiver that is known leads over a flow that commits. */
+	if (xv_port_by_id(xv_mac_table_lookup(binding->network->macs, parsed.dst_key | frame.vlan)) != NULL)
+		return false;
+	for (i = 0; members != NULL && i < members->n; i++) {
+		b = receiver(in, binding->network, members->ports[i], frame.vlan, &want_tag);
+		if (b != NULL &&
+		    xv_firewall_check(b->firewall, XV_FIREWALL_TO_VM, key, &mask, &policy, &rule) == XV_POLICY_ALLOW)
+			return true;
+	}
+	return false;
 }
 
 void xv_bridge_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
@@ -487,11 +571,7 @@ void xv_bridge_ask(const struct xv_port *in, const struct xv_binding *binding, c
 	answer->verdict = XV_BRIDGE_FLOOD;
 	for (i = 0; members != NULL && i < members->n; i++) {
 		out = members->ports[i];
-		if (out == in || atomic_load_explicit(&out->tx_queues, memory_order_relaxed) == 0)
-			continue;
-		b = atomic_load_explicit(&out->binding, memory_order_acquire);
-		if (b == NULL || b->network != network || !egress(b, frame.vlan, &want_tag) ||
-		    (b->tunnel != NULL && from_tunnel(in)))
+		if (receiver(in, network, out, frame.vlan, &want_tag) == NULL)
 			continue;
 		answer->ports[answer->n++] = (struct xv_bridge_hop){out, want_tag};
 	}

@@ -56,6 +56,11 @@ static const struct xv_ct_proto *proto_of(uint8_t proto, bool ipv6)
 	}
 }
 
+static bool picks_up(const struct xv_conntrack *ct)
+{
+	return atomic_load_explicit(&ct->pick_up, memory_order_relaxed);
+}
+
 /* ---- What flows see ---- */
 
 static void clear(struct xv_flow_key *key)
@@ -148,11 +153,10 @@ static uint64_t masked(uint64_t old, uint64_t value, uint64_t mask)
 /* Flows would see something else of it: who remembers the generation is to look again. */
 static void changed(struct xv_conn *conn)
 {
-	const uint32_t version = ((1u << XV_CONN_VERSION_BITS) - 1) & ~XV_CONN_DEAD;
 	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed);
 
-	generation = (generation & ~version) | ((generation + 2) & version);
-	atomic_store_explicit(&conn->generation, generation, memory_order_release);
+	if (!xv_conn_is_worn(generation))
+		atomic_store_explicit(&conn->generation, generation + 2, memory_order_release);
 }
 
 /* Mark and labels of the action. */
@@ -177,7 +181,7 @@ static void remember(const struct way *w, struct xv_conn *conn)
 	w->hit->generation = atomic_load_explicit(&conn->generation, memory_order_relaxed);
 	w->hit->dir = (uint8_t)w->dir;
 	w->hit->error = w->kind == XV_CT_KIND_ERROR;
-	w->hit->steady = w->kind == XV_CT_KIND_QUERY && xv_ct_is_steady(conn);
+	w->hit->steady = w->kind == XV_CT_KIND_QUERY && xv_ct_is_steady(conn) && !xv_conn_is_worn(w->hit->generation);
 }
 
 /*
@@ -419,7 +423,7 @@ static int unknown(struct way *w)
 
 	memset(&from, 0, sizeof(from));
 	check(w, true);
-	if (!proto->open(&from, &w->packet, w->ct->pick_up, xv_ct_timeouts(w->ct, (uint8_t)policy), w->now_ms))
+	if (!proto->open(&from, &w->packet, picks_up(w->ct), xv_ct_timeouts(w->ct, (uint8_t)policy), w->now_ms))
 		return invalid(w);
 	w->dir = XV_CT_ORIGINAL;
 	from.timeouts = (uint8_t)policy;
@@ -508,7 +512,7 @@ bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_
 		return (key->ct_state & XV_CS_INVALID) == 0;
 	}
 	if (w.kind == XV_CT_KIND_ERROR ||
-	    !proto_of(w.packet.proto, w.packet.ipv6)->open(&from, &w.packet, ct->pick_up, xv_ct_timeouts(ct, 0), now_ms))
+	    !proto_of(w.packet.proto, w.packet.ipv6)->open(&from, &w.packet, picks_up(ct), xv_ct_timeouts(ct, 0), now_ms))
 		return false;
 	w.dir = XV_CT_ORIGINAL;
 	from.tuple[XV_CT_ORIGINAL] = w.tuple;
@@ -560,25 +564,47 @@ enum xv_drop xv_conntrack_why(int rc)
 
 /* ---- The hot way ---- */
 
+/* Bytes from the L4 header on, and what they are. */
+static inline uint32_t l4_of(const uint8_t *ip, uint16_t l3, uint16_t l4, uint8_t *proto)
+{
+	if (likely(ip[0] >> 4 == 4)) {
+		*proto = ip[9];
+		return xv_load_be16(ip + 2) + l3 - l4;
+	}
+	*proto = ip[6];
+	return xv_load_be16(ip + 4) + 40u + l3 - l4;
+}
+
+bool xv_conntrack_would_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
+				uint16_t l4, uint32_t now_ms)
+{
+	struct xv_conn *conn = hit->conn, trial;
+	uint8_t proto;
+	uint32_t len = l4_of(data + l3, l3, l4, &proto);
+	bool alive;
+
+	if (conn == NULL || hit->error)
+		return false;
+	xv_conn_lock(conn);
+	alive = atomic_load_explicit(&conn->generation, memory_order_acquire) == hit->generation;
+	memcpy(&trial, conn, offsetof(struct xv_conn, label));
+	xv_conn_unlock(conn);
+	return alive && !(trial.flags & XV_CONN_HELPER) && !xv_conn_is_expired(&trial, now_ms) &&
+	       xv_ct_hot(&trial, hit->dir, data + l4, len, proto, xv_ct_timeouts(ct, trial.timeouts), now_ms) == XV_CT_VALID;
+}
+
 bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
 			  uint16_t l4, uint32_t now_ms)
 {
 	/* Acquire: who is alone now sees what others did under locks before. */
 	bool shared = atomic_load_explicit(&ct->shared, memory_order_acquire), ok = false;
-	const uint8_t *ip = data + l3;
 	struct xv_conn *conn = hit->conn;
 	uint32_t len;
 	uint8_t proto;
 
 	if (unlikely(conn == NULL || hit->error))
 		return false;
-	if (likely(ip[0] >> 4 == 4)) {
-		len = xv_load_be16(ip + 2) + l3 - l4;
-		proto = ip[9];
-	} else {
-		len = xv_load_be16(ip + 4) + 40u + l3 - l4;
-		proto = ip[6];
-	}
+	len = l4_of(data + l3, l3, l4, &proto);
 	if (unlikely(shared))
 		xv_conn_lock(conn);
 	if (likely(atomic_load_explicit(&conn->generation, memory_order_acquire) == hit->generation &&

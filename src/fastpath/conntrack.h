@@ -156,6 +156,9 @@ enum xv_drop xv_conntrack_why(int rc);
  */
 bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
 			  uint16_t l4, uint32_t now_ms);
+/* What it would say; nothing changes. For packets that have to be let pass by several connections. */
+bool xv_conntrack_would_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
+				uint16_t l4, uint32_t now_ms);
 /* Any thread. Is it still the connection that was hit, and unchanged in what flows can see? */
 bool xv_conntrack_is_alive(const struct xv_ct_hit *hit);
 /* worker: what fused flows counted for it; bytes from the L3 header on, with padding. */
@@ -190,9 +193,13 @@ bool xv_conntrack_walk(struct xv_conntrack *ct, uint32_t now_ms, uint64_t *curso
 		       void (*fn)(const struct xv_ct_info *info, void *arg), void *arg);
 /* Delete the connection with this original or reply tuple. -ENOENT. */
 int xv_conntrack_delete(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint32_t now_ms);
-/* Delete those that match says; NULL: all. Number deleted. Workers go on meanwhile. */
+/* Delete those that match says; NULL: all. Number deleted. Workers go on meanwhile. Looks at every connection at once: where others
+ * wait for the caller, xv_conntrack_flush_some() is to be called as long as it says true, *cursor 0 at first. */
 uint64_t xv_conntrack_flush(struct xv_conntrack *ct, uint32_t now_ms,
 			    bool (*match)(const struct xv_ct_info *info, void *arg), void *arg);
+
+bool xv_conntrack_flush_some(struct xv_conntrack *ct, uint32_t now_ms, uint64_t *cursor,
+			     bool (*match)(const struct xv_ct_info *info, void *arg), void *arg, uint64_t *n);
 
 struct xv_conntrack_stats {
 	uint64_t connections, half_open; /* now */
@@ -200,6 +207,10 @@ struct xv_conntrack_stats {
 	uint64_t memory_bytes;
 };
 void xv_conntrack_get_stats(const struct xv_conntrack *ct, struct xv_conntrack_stats *stats);
+
+/* control. As in struct xv_conntrack_config, from the next packet on. */
+void xv_conntrack_set_pick_up(struct xv_conntrack *ct, bool pick_up);
+void xv_conntrack_set_half_open(struct xv_conntrack *ct, uint32_t per_port);
 
 /* At most so many connections in a zone; 0: no limit. */
 void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit);			/* of zones without their own */

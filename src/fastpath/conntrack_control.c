@@ -20,6 +20,7 @@
 #define HELPED_MAX 65536
 #define STOCK_MAX 32		/* free connections in a shard */
 #define EXPIRE_BUDGET 65536	/* looks at connections in one call */
+#define FLUSH_LOOKS 4096	/* a millisecond, if all of them go */
 
 /* ---- Creation ---- */
 
@@ -94,8 +95,8 @@ int xv_conntrack_create(const struct xv_conntrack_config *config, struct xv_conn
 	ct = zalloc_lines(sizeof(*ct));
 	if (ct == NULL)
 		return -ENOMEM;
-	ct->half_open_max = config->half_open_per_port;
-	ct->pick_up = config->pick_up;
+	xv_conntrack_set_half_open(ct, config->half_open_per_port);
+	xv_conntrack_set_pick_up(ct, config->pick_up);
 	/* Not so much that a small table seems full while shards keep what is left. */
 	ct->stock = RTE_MIN(config->connections / (XV_CT_SHARDS * 1024), (uint32_t)STOCK_MAX);
 	/* Others' stocks are on top, so that nobody is refused before the table is full. */
@@ -276,15 +277,26 @@ int xv_conntrack_delete(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple
 uint64_t xv_conntrack_flush(struct xv_conntrack *ct, uint32_t now_ms,
 			    bool (*match)(const struct xv_ct_info *info, void *arg), void *arg)
 {
-	uint32_t end = atomic_load_explicit(&ct->fresh, memory_order_acquire), index, incarnation;
-	struct xv_ct_info info;
-	uint64_t n = 0;
+	uint64_t cursor = 0, n = 0;
 
-	for (index = 1; index < end; index++) {
-		if (info_of(ct, index, now_ms, &info, &incarnation) && (match == NULL || match(&info, arg)))
-			n += xv_ct_kill(ct, &ct->conns[index], incarnation, XV_CT_WHY_DELETED, now_ms);
-	}
+	while (xv_conntrack_flush_some(ct, now_ms, &cursor, match, arg, &n))
+		;
 	return n;
+}
+
+bool xv_conntrack_flush_some(struct xv_conntrack *ct, uint32_t now_ms, uint64_t *cursor,
+			     bool (*match)(const struct xv_ct_info *info, void *arg), void *arg, uint64_t *n)
+{
+	uint32_t end = atomic_load_explicit(&ct->fresh, memory_order_acquire), incarnation;
+	uint32_t index = (uint32_t)RTE_MAX(*cursor, UINT64_C(1)), last = RTE_MIN(end, index + FLUSH_LOOKS);
+	struct xv_ct_info info;
+
+	for (; index < last; index++) {
+		if (info_of(ct, index, now_ms, &info, &incarnation) && (match == NULL || match(&info, arg)))
+			*n += xv_ct_kill(ct, &ct->conns[index], incarnation, XV_CT_WHY_DELETED, now_ms);
+	}
+	*cursor = index;
+	return index < end;
 }
 
 void xv_conntrack_get_stats(const struct xv_conntrack *ct, struct xv_conntrack_stats *stats)
@@ -317,7 +329,17 @@ void xv_conntrack_get_stats(const struct xv_conntrack *ct, struct xv_conntrack_s
 			      (uint64_t)atomic_load_explicit(&ct->fresh, memory_order_relaxed) * sizeof(struct xv_conn);
 }
 
-/* ---- Limits ---- */
+/* ---- Settings ---- */
+
+void xv_conntrack_set_pick_up(struct xv_conntrack *ct, bool pick_up)
+{
+	atomic_store_explicit(&ct->pick_up, pick_up, memory_order_relaxed);
+}
+
+void xv_conntrack_set_half_open(struct xv_conntrack *ct, uint32_t per_port)
+{
+	atomic_store_explicit(&ct->half_open_max, per_port, memory_order_relaxed);
+}
 
 void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit)
 {

@@ -139,8 +139,9 @@ static inline bool xv_ct_tcp_is_proven(const struct xv_conn *conn)
 enum xv_ct_verdict xv_ct_tcp_plain(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t segment_len,
 				   const uint32_t *timeout_ms, uint32_t now_ms);
 
-static inline enum xv_ct_verdict xv_ct_tcp_hot(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header,
-					       uint32_t segment_len, const uint32_t *timeout_ms, uint32_t now_ms)
+static inline __attribute__((always_inline)) enum xv_ct_verdict
+xv_ct_tcp_hot(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t segment_len,
+	      const uint32_t *timeout_ms, uint32_t now_ms)
 {
 	struct xv_ct_tcp_conn *tcp = &conn->proto.tcp;
 	const struct xv_ct_tcp_peer *sender = &tcp->peer[dir], *receiver = &tcp->peer[!dir];
@@ -188,8 +189,9 @@ static inline bool xv_ct_is_steady(const struct xv_conn *conn)
  * state nor its flags have changed. NOT_HOT: nothing has changed, the packet is to go the long way. header: of
  * the transport, which lies with its options in contiguous bytes; len: from there to the end of the IP packet.
  */
-static inline enum xv_ct_verdict xv_ct_hot(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t len,
-					   uint8_t proto, const uint32_t *timeout_ms, uint32_t now_ms)
+static inline __attribute__((always_inline)) enum xv_ct_verdict
+xv_ct_hot(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t len, uint8_t proto,
+	  const uint32_t *timeout_ms, uint32_t now_ms)
 {
 	if (__builtin_expect(proto == 6, 1)) {
 		if (__builtin_expect(xv_ct_tcp_hot(conn, dir, header, len, timeout_ms, now_ms) == XV_CT_VALID, 1))

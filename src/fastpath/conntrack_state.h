@@ -117,6 +117,14 @@ static_assert(sizeof(struct xv_conn) == 256, "two million are to take less than 
 
 #define XV_CONN_VERSION_BITS 10
 #define XV_CONN_DEAD 1u
+#define XV_CONN_VERSION_LAST (((1u << XV_CONN_VERSION_BITS) - 1) & ~XV_CONN_DEAD)
+
+/* Its versions are used up: what was remembered of it before would seem to hold again if they began anew. Nothing is remembered
+ * any more: such a connection's packets all go the long way. */
+static inline bool xv_conn_is_worn(uint32_t generation)
+{
+	return (generation & XV_CONN_VERSION_LAST) == XV_CONN_VERSION_LAST;
+}
 
 /* Which connection it is, whatever mark and labels it gets. */
 static inline uint32_t xv_conn_incarnation(uint32_t generation)

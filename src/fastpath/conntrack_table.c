@@ -542,6 +542,11 @@ static int insert_try(struct xv_conntrack *ct, const struct xv_conn *from, const
 	return 0;
 }
 
+static uint32_t half_open_max(const struct xv_conntrack *ct)
+{
+	return atomic_load_explicit(&ct->half_open_max, memory_order_relaxed);
+}
+
 int xv_ct_insert(struct xv_conntrack *ct, const struct xv_conn *from, uint32_t now_ms, struct xv_conn **conn)
 {
 	const uint64_t hash[2] = {xv_ct_hash(ct, &from->tuple[0]), xv_ct_hash(ct, &from->tuple[1])};
@@ -553,7 +558,7 @@ int xv_ct_insert(struct xv_conntrack *ct, const struct xv_conn *from, uint32_t n
 		xv_ct_count(ct, hash[0], XV_CT_COUNT_ZONE);
 		return -EDQUOT;
 	}
-	for (i = 0; i < RETRIES && from->flags & XV_CONN_HALF_OPEN && account_n(ct, own) >= ct->half_open_max; i++)
+	for (i = 0; i < RETRIES && from->flags & XV_CONN_HALF_OPEN && account_n(ct, own) >= half_open_max(ct); i++)
 		(void)evict_from(ct, own, now_ms);
 	for (i = 0; i < RETRIES; i++) {
 		rc = insert_try(ct, from, hash, now_ms, conn);

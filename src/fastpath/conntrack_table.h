@@ -64,9 +64,9 @@ struct xv_conntrack {
 	struct xv_ct_helpers *helpers;
 	uint32_t bucket_mask;
 	uint32_t max; /* connections */
-	uint32_t half_open_max;
+	_Atomic uint32_t half_open_max;
 	uint32_t stock; /* free connections that a shard keeps */
-	bool pick_up;
+	_Atomic bool pick_up;
 	_Atomic bool shared;
 	_Atomic uint32_t zone_limit;
 	uint64_t secret[5];

@@ -137,6 +137,9 @@ enum xv_ct_kind xv_ct_tuple_of(const struct rte_mbuf *m, const struct xv_flow_ke
 	/* A later fragment has no transport header: to be tracked, datagrams must be put together before. */
 	if ((!ipv6 && key->eth_type != TYPE_IPV4) || layout->l3 == 0 || key->ip_frag == XV_FRAG_LATER || p->proto == 0)
 		return XV_CT_KIND_NONE;
+	/* The key does not tell; a receiver would not take it for IP (RFC 791 section 3.1, RFC 8200 section 3). */
+	if (p->data[p->l3] >> 4 != (ipv6 ? 6 : 4))
+		return XV_CT_KIND_NONE;
 	if (layout->l4 == 0 && (has_ports(p->proto) || is_icmp(p->proto, ipv6)))
 		return XV_CT_KIND_NONE;
 	l4 = p->data + p->l4;

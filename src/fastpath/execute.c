@@ -257,49 +257,6 @@ static void tunnel_push(struct walk *k, const struct xv_encap *encap, const stru
 		drop(k, XV_DROP_MALFORMED);
 }
 
-/* To the port that the MAC table knows, through its ingress policy; else wherever a network sends what it does not know. */
-static void forward(struct walk *k)
-{
-	const struct xv_binding *out_binding;
-	struct xv_recording *r;
-	struct xv_tracked tracked = {
-		.key = &k->key,
-		.layout = &k->layout,
-		.hit = k->hit,
-		.now_ms = xv_worker_now_ms(k->w),
-	};
-	struct xv_port *out;
-
-	if (k->binding->network == NULL) {
-		drop(k, XV_DROP_NO_FLOW);
-		return;
-	}
-	if (k->is_copy)
-		stop_recording(k);
-	r = recording(k);
-	if (r != NULL) {
-		r->end.changes = xv_mac_table_changes(k->binding->network->macs);
-		r->end.flags |= XV_FUSED_CHANGES | XV_FUSED_LEARN;
-	}
-	if (own(k) == NULL)
-		return;
-	out = xv_bridge_forward(k->w, k->in, k->binding, k->m,
-				k->binding->tracked ? &tracked : NULL, &out_binding);
-	if (out == NULL) {
-		stop_recording(k);
-		k->m = NULL;
-		return;
-	}
-	if (r != NULL) {
-		r->out = out;
-		r->out_binding = out_binding;
-	}
-	k->key.recirc_id = XV_RECIRC_TO_PORT | out->id;
-	k->recirculated = true;
-	if (!extract(k))
-		drop(k, XV_DROP_MALFORMED);
-}
-
 /* A fragment: its walk ends here, and goes on by the rest of the program when all of its datagram are there. */
 static void hold(struct walk *k, const struct xv_action *a, const uint8_t *end)
 {
@@ -324,6 +281,72 @@ static void hold(struct walk *k, const struct xv_action *a, const uint8_t *end)
 	count(&k->w->counters[k->m->port].held, 1);
 	xv_fragments_hold(k->w->fragments, xv_flow_conntrack, k->m, buf, xv_worker_now_ms(k->w));
 	k->m = NULL;
+}
+
+/* A fragment that is to be flooded, of a datagram that is to open a connection: when all of them are there, and it is stored, they come
+ * back. False: it is none of these. */
+static bool hold_to_open(struct walk *k)
+{
+	const struct xv_decision decision = {
+		.type = XV_ACT_FORWARD,
+		.track = XV_TRACK_COMMIT,
+		.zone = k->binding->zone,
+		.timeouts = k->binding->timeouts,
+	};
+	uint64_t program[XV_DECISION_WORDS];
+	uint32_t bytes;
+
+	if (!k->binding->tracked || (k->key.ct_state & XV_CS_NEW) == 0 || k->hit.conn != NULL ||
+	    !xv_bridge_opens(k->in, k->binding, k->m, &k->key))
+		return false;
+	bytes = xv_decision_program(&decision, program);
+	hold(k, xv_action_first(program), (const uint8_t *)program + bytes);
+	return true;
+}
+
+/* To the port that the MAC table knows, through its ingress policy; else wherever a network sends what it does not know. */
+static void forward(struct walk *k)
+{
+	const struct xv_binding *out_binding;
+	struct xv_recording *r;
+	struct xv_tracked tracked = {
+		.key = &k->key,
+		.layout = &k->layout,
+		.hit = k->hit,
+		.now_ms = xv_worker_now_ms(k->w),
+	};
+	struct xv_port *out;
+
+	if (k->binding->network == NULL) {
+		drop(k, XV_DROP_NO_FLOW);
+		return;
+	}
+	if (unlikely(k->key.ip_frag != XV_FRAG_NONE) && hold_to_open(k))
+		return;
+	if (k->is_copy)
+		stop_recording(k);
+	r = recording(k);
+	if (r != NULL) {
+		r->end.changes = xv_mac_table_changes(k->binding->network->macs);
+		r->end.flags |= XV_FUSED_CHANGES | XV_FUSED_LEARN;
+	}
+	if (own(k) == NULL)
+		return;
+	out = xv_bridge_forward(k->w, k->in, k->binding, k->m,
+				k->binding->tracked ? &tracked : NULL, &out_binding);
+	if (out == NULL) {
+		stop_recording(k);
+		k->m = NULL;
+		return;
+	}
+	if (r != NULL) {
+		r->out = out;
+		r->out_binding = out_binding;
+	}
+	k->key.recirc_id = XV_RECIRC_TO_PORT | out->id;
+	k->recirculated = true;
+	if (!extract(k))
+		drop(k, XV_DROP_MALFORMED);
 }
 
 /* a: the ct action, in a program that ends at end. */
@@ -506,6 +529,7 @@ static void resolve(struct walk *k)
 	struct xv_flow_key mask = {0};
 	struct xv_decision decision;
 	uint64_t program[XV_DECISION_WORDS];
+	unsigned int i;
 
 	stop_recording(k);
 	if (!xv_resolve(k->in, k->binding, &k->key, &mask, &decision)) {
@@ -514,11 +538,11 @@ static void resolve(struct walk *k)
 	}
 	if (unlikely(k->w->live != NULL))
 		xv_live_decided(k->w, k->m, &decision);
-	if (unlikely(decision.log))
-		xv_rule_log(k->w, k->in->id, &k->key, &decision);
+	for (i = 0; i < decision.n_by; i++)
+		xv_rule_judged(k->w, k->in->id, &k->key, &decision.by[i], k->m->pkt_len);
 	if (unlikely(decision.reject))
 		xv_answer_refused(k->w, k->m);
-	if (!decision.log && !decision.reject && xv_flow_request(&k->key, &mask, &decision, k->m->pkt_len))
+	if (!decision.reject && xv_flow_request(&k->key, &mask, &decision, k->m->pkt_len))
 		k->w->flows_wanted = true;
 	run(k, program, xv_decision_program(&decision, program));
 }

@@ -169,11 +169,11 @@ static bool in_prefix(const struct xv_guard_address *a, const union xv_ip_addr *
 	return bits == 0 || ((a->addr.bytes[first + whole] ^ addr->bytes[first + whole]) >> (8 - bits)) == 0;
 }
 
-static bool has_mac(const struct xv_guard *guard, const uint8_t mac[6])
+bool xv_guard_has_mac(const struct xv_guard *guard, const uint8_t mac[6])
 {
 	unsigned int i;
 
-	for (i = 0; i < guard->n; i++)
+	for (i = 0; guard != NULL && i < guard->n; i++)
 		if (memcmp(guard->addresses[i].mac, mac, 6) == 0)
 			return true;
 	return false;
@@ -278,7 +278,7 @@ bool xv_guard_check(const struct xv_guard *guard, const struct xv_flow_key *key,
 {
 	MASK_ALL(mask, eth_src);
 	MASK_ALL(mask, eth_type);
-	if (!has_mac(guard, key->eth_src))
+	if (!xv_guard_has_mac(guard, key->eth_src))
 		return false;
 	switch (key->eth_type) {
 	case ETH_ARP:

@@ -53,5 +53,8 @@ enum xv_verdict xv_firewall_check(const struct xv_firewall *f, enum xv_firewall_
 /* worker. May the VM send this? mask as above. */
 bool xv_guard_check(const struct xv_guard *guard, const struct xv_flow_key *key, struct xv_flow_key *mask);
 
+/* Whether the VM has this MAC address. guard may be NULL: it is not known. */
+bool xv_guard_has_mac(const struct xv_guard *guard, const uint8_t mac[6]);
+
 /* Is it the business of connection tracking? IP to one receiver; fragments too. Bits of key as above. */
 bool xv_firewall_tracks(const struct xv_flow_key *key, struct xv_flow_key *mask);

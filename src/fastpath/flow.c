@@ -15,11 +15,11 @@
 #include "fastpath/flow_request.h"
 #include "fastpath/fused.h"
 #include "fastpath/resolve.h"
+#include "fastpath/rule_hits.h"
 #include "fastpath/rule_log.h"
 #include "fastpath/worker_state.h"
 #include "table/rcu.h"
 
-#define CONNECTIONS (1u << 21)
 #define HALF_OPEN_PER_PORT 65536 /* and zone */
 #define REQUESTS 4096	      /* that may wait for the control thread */
 #define REQUESTS_A_POLL 1024
@@ -29,6 +29,7 @@
 #define ID_BUCKETS 65536
 
 struct xv_conntrack *xv_flow_conntrack;
+uint32_t xv_flow_connections = 1u << 21;
 struct xv_classifier *xv_flow_classifier;
 _Atomic uint64_t xv_sweep_wanted;
 _Atomic bool xv_fusing = true;
@@ -68,7 +69,7 @@ int xv_flows_init(void)
 	static const unsigned int stages[] = {XV_FLOW_STAGE_TUNNEL, XV_FLOW_STAGE_L2, XV_FLOW_STAGE_L3,
 					      XV_FLOW_STAGE_L4, XV_FLOW_FIXED_WORDS, XV_FLOW_WORDS};
 	struct xv_conntrack_config connections = {
-		.connections = CONNECTIONS,
+		.connections = xv_flow_connections,
 		.half_open_per_port = HALF_OPEN_PER_PORT,
 		.pick_up = true,
 		.now_ms = xv_clock_ms(xv_clock_cycles()),
@@ -99,6 +100,8 @@ int xv_flows_init(void)
 	for (i = 0; i < REQUESTS; i++)
 		(void)rte_ring_sp_enqueue(xv_flow_requests.free, &requests[i]);
 	rc = xv_rule_log_init();
+	if (rc == 0)
+		rc = xv_rule_hits_init();
 	if (rc == 0)
 		rc = xv_conntrack_create(&connections, &xv_flow_conntrack);
 	if (rc != 0)
@@ -156,6 +159,7 @@ void xv_flows_fini(void)
 	xv_conntrack_destroy(xv_flow_conntrack);
 	xv_flow_conntrack = NULL;
 	xv_rule_log_fini();
+	xv_rule_hits_fini();
 	if (xv_flows_event_fd >= 0)
 		close(xv_flows_event_fd);
 	xv_flows_event_fd = -1;
@@ -242,6 +246,7 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flowp)
 	struct xv_cls_rule *existing;
 	struct xv_flow *flow;
 	uint64_t packets, bytes, used;
+	unsigned int i;
 	int rc;
 
 	if (n_free_slots == 0 && slots_fresh == XV_MAX_FLOWS)
@@ -254,6 +259,8 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flowp)
 	slot_read(flow->slot, &packets, &bytes, &used);
 	flow->base_packets = spec->packets - packets;
 	flow->base_bytes = spec->bytes - bytes;
+	flow->carried_packets = spec->packets;
+	flow->carried_bytes = spec->bytes;
 	flow->created_tick = tick_now();
 	flow->id = last_id + 1;
 	flow->owner = spec->owner;
@@ -276,6 +283,10 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flowp)
 			flow->next->prev = flow;
 		owned[flow->owner] = flow;
 		n_owned[flow->owner]++;
+	}
+	for (i = 0; i < XV_DECISION_RULES; i++) {
+		flow->counters[i] = spec->counters[i];
+		xv_rule_counter_hold(spec->counters[i]);
 	}
 	last_id = flow->id;
 	by_id_add(flow);
@@ -378,6 +389,41 @@ void xv_flows_invalidate_port(const struct xv_port *port)
 		xv_flow_del(owned[port->id]);
 }
 
+/* ---- Rules ---- */
+
+static void carry(struct xv_flow *flow)
+{
+	uint64_t packets, bytes, used;
+	unsigned int i;
+
+	if (flow->counters[0] == XV_RULE_COUNTER_NONE && flow->counters[1] == XV_RULE_COUNTER_NONE)
+		return;
+	slot_read(flow->slot, &packets, &bytes, &used);
+	packets += flow->base_packets;
+	bytes += flow->base_bytes;
+	for (i = 0; i < XV_DECISION_RULES; i++)
+		xv_rule_counter_add(flow->counters[i], packets - flow->carried_packets, bytes - flow->carried_bytes);
+	flow->carried_packets = packets;
+	flow->carried_bytes = bytes;
+}
+
+static void carry_walked(struct xv_cls_rule *rule, void *arg)
+{
+	(void)arg;
+	carry(flow_of(rule));
+}
+
+bool xv_flows_carry(struct xv_cls_cursor *cursor, unsigned int max)
+{
+	struct xv_flow *flow;
+
+	if (xv_classifier_walk(xv_flow_classifier, cursor, max, carry_walked, NULL))
+		return true;
+	for (flow = dying; flow != NULL; flow = flow->next)
+		carry(flow);
+	return false;
+}
+
 /* ---- Housekeeping ---- */
 
 static void install(const struct xv_flow_request *r)
@@ -390,6 +436,7 @@ static void install(const struct xv_flow_request *r)
 		.origin = r->origin,
 		.packets = 1,
 		.bytes = r->bytes,
+		.counters = {r->decision.by[0].counter, r->decision.by[1].counter},
 	};
 	struct xv_flow *flow;
 	uint32_t bytes;
@@ -415,6 +462,8 @@ static void install(const struct xv_flow_request *r)
 	if (rc == -EEXIST) { /* asked for several times before it was there */
 		flow->base_packets++;
 		flow->base_bytes += r->bytes;
+		flow->carried_packets++;
+		flow->carried_bytes += r->bytes;
 	}
 }
 
@@ -437,6 +486,9 @@ bool xv_flows_poll(void)
 		dying = flow->next;
 		if (dying == NULL)
 			dying_end = &dying;
+		carry(flow);
+		for (i = 0; i < XV_DECISION_RULES; i++)
+			xv_rule_counter_release(flow->counters[i]);
 		free_slots[n_free_slots++] = flow->slot;
 		xv_rcu_defer(flow_free, flow);
 	}
@@ -461,6 +513,7 @@ static void age_one(struct xv_flow *flow, void *arg)
 
 	if (flow->owner == XV_FLOW_NO_OWNER || aged->n == AGED_A_TIME)
 		return;
+	carry(flow);
 	xv_flow_get_stats(flow, &stats);
 	if (stats.used_ns_ago > aged->idle_ns)
 		aged->flows[aged->n++] = flow;

@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "fastpath/action.h"
+#include "fastpath/policy.h"
 #include "net/flow_key.h"
 #include "table/classifier.h"
 
@@ -27,6 +28,7 @@
 #define XV_MAX_FLOWS_PER_PORT 131072
 #define XV_FLOW_ORIGIN_LEN 64
 #define XV_FLOW_NO_OWNER UINT16_MAX
+#define XV_DECISION_RULES 2 /* that decide about a packet at once: of a firewall, and of a policy */
 /* recirc_id of packets that a built-in network sends to the port with the id in the low 16 bits. Others are below it. */
 #define XV_RECIRC_TO_PORT UINT32_C(0xff000000)
 /* Packets on a built-in network that connection tracking has seen. */
@@ -45,6 +47,8 @@ struct xv_flow {
 	struct xv_trail_link *trails; /* fused flows that it is part of. Trail lock */
 	/* control thread */
 	uint64_t base_packets, base_bytes; /* added to what workers count (may be "negative") */
+	uint64_t carried_packets, carried_bytes; /* of those counted, which its rules have already */
+	uint32_t counters[XV_DECISION_RULES]; /* of the rules that made it (rule_hits.h); held */
 	uint64_t created_tick;
 	uint64_t died; /* number of the sweep after which it may go */
 	struct xv_flow *next, *prev; /* of the owner; when dead: of those waiting for the sweep */
@@ -69,6 +73,9 @@ struct xv_flow_stats {
 /* Time of last use: TSC cycles in steps small enough to order packets of a millisecond. */
 #define XV_FLOW_TICK_SHIFT 18
 
+/* control, before xv_flows_init(): connections that there is room for. */
+extern uint32_t xv_flow_connections;
+
 /* control, once, after EAL and RCU. 0 or -errno. */
 int xv_flows_init(void);
 /* All workers are gone. */
@@ -79,7 +86,8 @@ struct xv_flow_spec {
 	struct xv_actions *actions; /* malloc memory; taken over on success */
 	uint16_t owner;
 	const char *origin; /* may be NULL */
-	uint64_t packets, bytes; /* that are to count as its own already */
+	uint64_t packets, bytes; /* that are to count as its own already; its rules have them */
+	uint32_t counters[XV_DECISION_RULES]; /* of the rules that made it, or 0 */
 	uint64_t used_tick;
 };
 /* control. Add a flow whose actions passed xv_actions_check(). -EEXIST: there is one with this match; *flow is that one. */
@@ -97,6 +105,9 @@ void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct x
 /* control. Exact as of the last sweep. */
 void xv_flow_get_stats(const struct xv_flow *flow, struct xv_flow_stats *stats);
 unsigned int xv_flows_count(void);
+/* control. What up to max flows have counted goes to the rules that made them. False: came to the end, those that wait for the
+ * sweep to be freed included. */
+bool xv_flows_carry(struct xv_cls_cursor *cursor, unsigned int max);
 /* Flows that were not made because their port had its share. */
 uint64_t xv_flows_refused(void);
 bool xv_flows_walk(struct xv_cls_cursor *cursor, unsigned int max, void (*fn)(struct xv_flow *flow, void *arg), void *arg);
@@ -137,6 +148,14 @@ struct xv_flow *xv_flow_lookup(struct xv_worker *w, const struct xv_flow_key *ke
 
 enum xv_track { XV_TRACK_NOT, XV_TRACK_LOOKUP, XV_TRACK_COMMIT };
 
+/* What one rule said. */
+struct xv_judgement {
+	const char *policy, *rule; /* names */
+	uint32_t counter;
+	uint8_t verdict; /* enum xv_verdict */
+	bool log;
+};
+
 /* What a worker decided on its own: one action without data, perhaps connection tracking before it. */
 struct xv_decision {
 	enum xv_action_type type;
@@ -145,11 +164,14 @@ struct xv_decision {
 	uint32_t version; /* of the owner's binding, by which it was made */
 	uint16_t zone;
 	uint8_t track; /* enum xv_track */
-	bool log;      /* a line for people; no flow, as the next connection has one of its own */
-	bool reject;   /* the sender is to be told; no flow either */
-	const char *policy, *rule; /* for people: what decided; "" if nothing in particular */
+	uint32_t timeouts; /* of what is committed */
+	bool reject;   /* the sender is to be told: no flow */
+	uint8_t n_by;
+	struct xv_judgement by[XV_DECISION_RULES]; /* rules, as long as their policies live; the last one has decided */
 };
-/* What decided, for people: "web: http". The length. */
+/* For people: "web: http". The length. */
+unsigned int xv_judgement_text(const struct xv_judgement *by, char text[XV_FLOW_ORIGIN_LEN]);
+/* What decided, as such a text; "" if nothing in particular. The length. */
 unsigned int xv_decision_origin(const struct xv_decision *decision, char origin[XV_FLOW_ORIGIN_LEN]);
 /*
  * worker. Ask for a flow that matches key under mask, does what was decided, and has seen one packet. When the queue is full

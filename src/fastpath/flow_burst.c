@@ -58,7 +58,7 @@ static inline uint32_t changes_of(const struct xv_binding *binding)
 }
 
 /* The state of the packet's connections moves on, as it would on the long way. False: something is not as the entry says, and
- * the long way does it all again: to connections of the first zones the segment is one that was repeated. */
+ * the long way does it all: none of them has seen the packet. */
 static inline bool advance(struct xv_worker *w, const struct xv_fused_entry *e, const struct rte_mbuf *m,
 			   const struct xv_fused_place *place, uint32_t now_ms)
 {
@@ -76,6 +76,10 @@ static inline bool advance(struct xv_worker *w, const struct xv_fused_entry *e, 
 		return xv_conntrack_advance(xv_flow_conntrack, &hit, data, place->l3, place->l4, now_ms);
 	}
 	n = xv_fused_hits(w->fused, e, hits);
+	/* The first is asked when all others would agree. */
+	for (i = 1; i < n; i++)
+		if (unlikely(!xv_conntrack_would_advance(xv_flow_conntrack, &hits[i], data, place->l3, place->l4, now_ms)))
+			return false;
 	for (i = 0; i < n; i++)
 		if (unlikely(!xv_conntrack_advance(xv_flow_conntrack, &hits[i], data, place->l3, place->l4, now_ms)))
 			return false;

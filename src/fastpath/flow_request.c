@@ -27,13 +27,18 @@ static unsigned int append(char *to, unsigned int len, const char *text)
 	return len;
 }
 
+unsigned int xv_judgement_text(const struct xv_judgement *by, char text[XV_FLOW_ORIGIN_LEN])
+{
+	unsigned int len = append(text, 0, by->policy);
+
+	len = append(text, len, ": ");
+	return append(text, len, by->rule);
+}
+
 unsigned int xv_decision_origin(const struct xv_decision *decision, char origin[XV_FLOW_ORIGIN_LEN])
 {
-	unsigned int len = append(origin, 0, decision->policy);
-
-	if (decision->rule[0] != '\0')
-		len = append(origin, len, ": ");
-	return append(origin, len, decision->rule);
+	origin[0] = '\0';
+	return decision->n_by > 0 ? xv_judgement_text(&decision->by[decision->n_by - 1], origin) : 0;
 }
 
 bool xv_flow_request(const struct xv_flow_key *key, const struct xv_flow_key *mask, const struct xv_decision *decision,

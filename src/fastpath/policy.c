@@ -321,6 +321,11 @@ const char *xv_policy_rule_name(const struct xv_policy *p, uint32_t rule)
 	return rule < p->n ? p->names[rule] : "default";
 }
 
+uint32_t xv_policy_rule_counter(const struct xv_policy *p, uint32_t rule)
+{
+	return p->counters[rule < p->n ? rule : p->n];
+}
+
 unsigned int xv_policy_count(const struct xv_policy *p)
 {
 	return p->n;

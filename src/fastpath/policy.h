@@ -47,6 +47,7 @@ struct xv_policy_rule {
 	uint8_t eth_src[6], eth_src_mask[6], eth_dst[6], eth_dst_mask[6];
 	uint16_t eth_type;              /* host order, innermost; 0 any */
 	char name[XV_POLICY_NAME_SIZE]; /* "" becomes "rule N", from 1 */
+	uint32_t counter;		/* of its hits (rule_hits.h); several rules may have the same */
 };
 
 /* A rule that denies everything, to be filled. */
@@ -58,6 +59,8 @@ void xv_policy_rule_init(struct xv_policy_rule *rule);
  */
 int xv_policy_create(const char *name, const struct xv_policy_rule *rules, unsigned int n, enum xv_verdict otherwise,
 		     struct xv_policy **p);
+/* control. Before it is used: the counter of what no rule matches. */
+void xv_policy_count_otherwise(struct xv_policy *p, uint32_t counter);
 /* control. After a grace period. NULL is allowed. */
 void xv_policy_destroy(struct xv_policy *p);
 
@@ -74,4 +77,6 @@ const char *xv_policy_name(const struct xv_policy *p);
 const char *xv_policy_rule_name(const struct xv_policy *p, uint32_t rule);
 /* Any thread. "Otherwise" is not logged. */
 bool xv_policy_rule_logs(const struct xv_policy *p, uint32_t rule);
+/* Any thread. The counter of a rule's hits, or of those of "otherwise". */
+uint32_t xv_policy_rule_counter(const struct xv_policy *p, uint32_t rule);
 unsigned int xv_policy_count(const struct xv_policy *p);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "fastpath/policy_state.h"
+#include "fastpath/rule_hits.h"
 
 #define VLAN_ID    0x0fff
 #define CACHE_LINE 64
@@ -304,9 +305,19 @@ void xv_policy_destroy(struct xv_policy *p)
 		return;
 	for (i = 0; i < FAMILIES; i++)
 		list_free(&p->lists[i]);
+	for (i = 0; p->counters != NULL && i <= p->n; i++)
+		xv_rule_counter_release(p->counters[i]);
+	free(p->counters);
 	free(p->verdicts);
 	free(p->names);
 	free(p);
+}
+
+void xv_policy_count_otherwise(struct xv_policy *p, uint32_t counter)
+{
+	xv_rule_counter_hold(counter);
+	xv_rule_counter_release(p->counters[p->n]);
+	p->counters[p->n] = counter;
 }
 
 void xv_policy_rule_init(struct xv_policy_rule *rule)
@@ -340,7 +351,8 @@ int xv_policy_create(const char *name, const struct xv_policy_rule *rules, unsig
 		return -ENOMEM;
 	new->verdicts = calloc(n + 1, sizeof(*new->verdicts));
 	new->names = calloc(n + 1, sizeof(*new->names));
-	if (new->verdicts == NULL || new->names == NULL)
+	new->counters = calloc(n + 1, sizeof(*new->counters));
+	if (new->verdicts == NULL || new->names == NULL || new->counters == NULL)
 		goto fail;
 	for (i = 0; i < FAMILIES; i++) {
 		ret = list_build(&new->lists[i], (enum xv_policy_family)i, rules, n);
@@ -353,6 +365,10 @@ int xv_policy_create(const char *name, const struct xv_policy_rule *rules, unsig
 			snprintf(new->names[i], sizeof(new->names[i]), "%.*s", XV_POLICY_NAME_SIZE - 1, rules[i].name);
 		else
 			snprintf(new->names[i], sizeof(new->names[i]), "rule %u", i + 1);
+	}
+	for (i = 0; i < n; i++) {
+		new->counters[i] = rules[i].counter;
+		xv_rule_counter_hold(rules[i].counter);
 	}
 	new->n = n;
 	new->otherwise = otherwise;

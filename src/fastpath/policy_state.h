@@ -81,6 +81,7 @@ struct xv_policy {
 	uint32_t n;
 	enum xv_verdict otherwise;
 	uint8_t *verdicts; /* enum xv_verdict, perhaps with XV_POLICY_LOGS */
+	uint32_t *counters; /* of each rule, and of "otherwise" behind them */
 	char (*names)[XV_POLICY_NAME_SIZE];
 	char name[XV_POLICY_NAME_SIZE];
 };

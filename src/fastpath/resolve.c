@@ -16,15 +16,42 @@ static bool drops(struct xv_decision *decision, enum xv_drop reason)
 	return true;
 }
 
-/* A rule has judged. Does the packet end here? Of an established connection only the opener is logged. */
+struct xv_judgement xv_judgement_of(const struct xv_policy *policy, uint32_t rule, enum xv_verdict verdict,
+				    const struct xv_flow_key *key)
+{
+	return (struct xv_judgement){
+		.policy = xv_policy_name(policy),
+		.rule = xv_policy_rule_name(policy, rule),
+		.counter = xv_policy_rule_counter(policy, rule),
+		.verdict = (uint8_t)verdict,
+		/* Of an established connection only the opener. */
+		.log = xv_policy_rule_logs(policy, rule) && (key->ct_state & XV_CS_ESTABLISHED) == 0,
+	};
+}
+
+/* Who talks to whom. */
+static void mask_ends(struct xv_flow_key *mask)
+{
+	mask->eth_type = UINT16_MAX;
+	mask->ip_proto = UINT8_MAX;
+	mask->tp_src = mask->tp_dst = UINT16_MAX;
+	memset(&mask->ip_src, 0xff, sizeof(mask->ip_src));
+	memset(&mask->ip_dst, 0xff, sizeof(mask->ip_dst));
+}
+
+/* A rule has judged. Does the packet end here? */
 static bool judged(const struct xv_policy *policy, uint32_t rule, enum xv_verdict verdict, enum xv_drop reason,
 		   const struct xv_flow_key *key, struct xv_flow_key *mask, struct xv_decision *decision)
 {
-	decision->policy = xv_policy_name(policy);
-	decision->rule = xv_policy_rule_name(policy, rule);
+	const struct xv_judgement by = xv_judgement_of(policy, rule, verdict, key);
+
+	decision->by[decision->n_by++] = by;
 	if (xv_policy_rule_logs(policy, rule)) {
-		mask->ct_state |= XV_CS_ESTABLISHED; /* a flow for those that are not logged is not for openers */
-		decision->log |= (key->ct_state & XV_CS_ESTABLISHED) == 0;
+		/* What is not logged any more has another flow than openers. Theirs is for packets between the same ends alone: so the
+		 * first one of each is logged, and again when the flow was not used for so long that it went. */
+		mask->ct_state |= XV_CS_ESTABLISHED;
+		if (by.log)
+			mask_ends(mask);
 	}
 	decision->reject = verdict == XV_POLICY_REJECT;
 	return verdict != XV_POLICY_ALLOW && drops(decision, reason);
@@ -104,6 +131,7 @@ static void decide_receiver(const struct xv_binding *out, uint16_t port_id, cons
 	if ((key->ct_state & XV_CS_NEW) != 0) {
 		decision->track = XV_TRACK_COMMIT;
 		decision->zone = out->zone;
+		decision->timeouts = out->timeouts;
 	}
 }
 
@@ -115,7 +143,7 @@ bool xv_resolve(const struct xv_port *in, const struct xv_binding *binding, cons
 
 	if (binding->forward != XV_FORWARD_NETWORK)
 		return false;
-	*decision = (struct xv_decision){.policy = "", .rule = ""};
+	*decision = (struct xv_decision){0};
 	mask->recirc_id = UINT32_MAX;
 	if (key->recirc_id == 0 || key->recirc_id == XV_RECIRC_TRACKED) {
 		mask->in_port = UINT32_MAX;
@@ -150,6 +178,7 @@ uint32_t xv_decision_program(const struct xv_decision *decision, uint64_t progra
 		a->bytes = sizeof(*a) + sizeof(*ct);
 		ct = (struct xv_action_ct *)(void *)a->data;
 		ct->zone = decision->zone;
+		ct->timeouts = decision->timeouts;
 		ct->flags = decision->track == XV_TRACK_COMMIT ? XV_CT_COMMIT : 0;
 		a = (struct xv_action *)(void *)((uint8_t *)a + a->bytes);
 	}

@@ -16,6 +16,10 @@
 bool xv_resolve(const struct xv_port *in, const struct xv_binding *binding, const struct xv_flow_key *key,
 		struct xv_flow_key *mask, struct xv_decision *decision);
 
+/* worker. What a rule of a policy (UINT32_MAX: none) has said of a packet with this key. */
+struct xv_judgement xv_judgement_of(const struct xv_policy *policy, uint32_t rule, enum xv_verdict verdict,
+				    const struct xv_flow_key *key);
+
 /* The actions that a decision stands for. Bytes. */
 #define XV_DECISION_WORDS 32
 uint32_t xv_decision_program(const struct xv_decision *decision, uint64_t program[XV_DECISION_WORDS]);

@@ -8,6 +8,7 @@
 #include <rte_ring.h>
 
 #include "fastpath/flow_request.h"
+#include "fastpath/rule_hits.h"
 #include "fastpath/worker_state.h"
 
 #define RECORDS 1024 /* a ring of that size holds one less */
@@ -41,7 +42,7 @@ void xv_rule_log_fini(void)
 	records = NULL;
 }
 
-void xv_rule_log(struct xv_worker *w, uint16_t port, const struct xv_flow_key *key, const struct xv_decision *decision)
+static void record(struct xv_worker *w, uint16_t port, const struct xv_flow_key *key, const struct xv_judgement *by)
 {
 	struct xv_rule_record *r;
 	void *slot;
@@ -51,13 +52,23 @@ void xv_rule_log(struct xv_worker *w, uint16_t port, const struct xv_flow_key *k
 		return;
 	}
 	r = slot;
-	xv_decision_origin(decision, r->origin);
+	xv_judgement_text(by, r->origin);
 	r->port = port;
-	r->dropped = decision->type == XV_ACT_DROP;
-	r->rejected = decision->reject;
+	r->verdict = by->verdict;
 	memcpy(&r->key, key, XV_FLOW_FIXED_WORDS * 8);
 	(void)rte_ring_mp_enqueue(written, r);
 	w->flows_wanted = true;
+}
+
+void xv_rule_judged(struct xv_worker *w, uint16_t port, const struct xv_flow_key *key, const struct xv_judgement *by,
+		    uint32_t bytes)
+{
+	struct xv_rule_count *c = &w->rule_counts[by->counter];
+
+	count(&c->packets, 1);
+	count(&c->bytes, bytes);
+	if (unlikely(by->log))
+		record(w, port, key, by);
 }
 
 uint64_t xv_rule_log_take(unsigned int max, void (*fn)(const struct xv_rule_record *record, void *arg), void *arg)

@@ -24,6 +24,7 @@
 #include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/vtep.h"
+#include "fastpath/rule_hits.h"
 #include "fastpath/worker_state.h"
 #include "port/eal.h"
 #include "table/rcu.h"
@@ -37,6 +38,7 @@ _Atomic uint64_t xv_barrier_seq;
 static struct xv_worker *workers[XV_MAX_WORKERS];
 /* Counters of flows, by worker id. They only ever go up, and outlive the worker: who comes later under its id goes on. */
 static struct xv_flow_count *flow_counts[XV_MAX_WORKERS];
+static struct xv_rule_count *rule_counts[XV_MAX_WORKERS];
 /* What workers that are gone have counted. */
 static struct xv_counters retired[XV_MAX_PORTS];
 
@@ -146,6 +148,9 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 	if (flow_counts[id] == NULL)
 		flow_counts[id] = xv_lazy_alloc(XV_MAX_FLOWS * sizeof(*flow_counts[id]), false);
 	w->flow_counts = flow_counts[id];
+	if (rule_counts[id] == NULL)
+		rule_counts[id] = xv_lazy_alloc(XV_RULE_COUNTERS * sizeof(*rule_counts[id]), false);
+	w->rule_counts = rule_counts[id];
 	atomic_init(&w->sweep_done, atomic_load(&xv_sweep_wanted));
 	w->sweep_target = atomic_load(&xv_sweep_wanted);
 	w->injected = aligned_alloc(RTE_CACHE_LINE_SIZE,
@@ -153,7 +158,7 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 						   RTE_CACHE_LINE_SIZE));
 	atomic_init(&w->list, calloc(1, sizeof(struct xv_poll_list)));
 	if (w->epoll_fd < 0 || w->wake_fd < 0 || w->counters == NULL || w->outputs == NULL || w->flow_counts == NULL ||
-	    w->drop_ring == NULL || w->live_ring == NULL ||
+	    w->rule_counts == NULL || w->drop_ring == NULL || w->live_ring == NULL ||
 	    xv_fused_create(xv_fused_entries, w->flow_counts, &w->fused) != 0 ||
 	    xv_fragments_create(xv_flow_drop_fragment, w, &w->fragments) != 0 ||
 	    xv_cls_reader_create(xv_flow_classifier, &w->flow_reader) != 0 ||
@@ -341,6 +346,11 @@ int xv_worker_set_queues(struct xv_worker *w, const struct xv_queue_ref *refs, u
 const struct xv_flow_count *xv_worker_flow_counts(unsigned int i)
 {
 	return flow_counts[i];
+}
+
+const struct xv_rule_count *xv_worker_rule_counts(unsigned int i)
+{
+	return rule_counts[i];
 }
 
 void xv_workers_wake(void)

@@ -101,6 +101,7 @@ struct xv_fragments;
 struct xv_fused_place;
 struct xv_live_ring;
 struct xv_live_trace;
+struct xv_rule_count;
 
 struct xv_worker {
 	_Atomic(struct xv_poll_list *) list;
@@ -120,6 +121,7 @@ struct xv_worker {
 	uint64_t live_missed;			/* control thread: of those, reported already */
 	struct xv_cls_reader *flow_reader;
 	struct xv_flow_count *flow_counts;	/* by slot of the flow; outlives the worker */
+	struct xv_rule_count *rule_counts;	/* by counter (rule_hits.h); outlives the worker */
 	struct xv_fused *fused;
 	uint64_t sweep_target;			/* the sweep of the cache that is going on */
 	bool flows_wanted;			/* the control thread has to be told of requests */
@@ -186,6 +188,7 @@ extern _Atomic uint64_t xv_sweep_wanted;
 extern _Atomic bool xv_fusing;
 /* control. Counters of worker id i, also after it is gone; NULL: there never was one. */
 const struct xv_flow_count *xv_worker_flow_counts(unsigned int i);
+const struct xv_rule_count *xv_worker_rule_counts(unsigned int i);
 void xv_workers_wake(void);
 uint64_t xv_workers_swept(void);
 /* Decisions about packets from or to this port that were made under another number no longer hold. */
@@ -225,6 +228,11 @@ struct xv_tracked {
  * NULL: it was flooded or dropped. m is the caller's alone. tracked: NULL where nothing is. */
 struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
 				  struct rte_mbuf *m, struct xv_tracked *tracked, const struct xv_binding **out_binding);
+
+/* bridge.c: whether a fragment of a datagram that opens a connection would be flooded, and let in by anybody: then the datagram has
+ * to be committed as a whole first. */
+bool xv_bridge_opens(const struct xv_port *in, const struct xv_binding *binding, const struct rte_mbuf *m,
+		     const struct xv_flow_key *key);
 
 /* bridge.c: tag a frame that is tagged by its VLAN, as in a tunnel, as the port wants it. False: it is none of the port's VLANs. */
 bool xv_bridge_retag(const struct xv_binding *to, struct rte_mbuf *m);

@@ -169,9 +169,10 @@ def test_policies(xviod):
     before = xviod.port('vm1')
     assert xvioctl(xviod, 'policy', 'add', 'web', 'rules=' + json.dumps(RULES)) == (0, '', '')
     web = xviod.ctl('policy', 'show', 'web')
-    assert web == {'name': 'web', 'default': 'deny', 'ports': [], 'rules': [
-        {'action': 'allow', 'protocol': 'tcp', 'destination': '10.0.0.0/8', 'destination_port': '80-90'},
-        {'action': 'deny', 'name': 'no-lab', 'source': '2001:db8::/32'}]}
+    none = {'packets': 0, 'bytes': 0}
+    assert web == {'name': 'web', 'default': 'deny', 'ports': [], 'no_rule': none, 'rules': [
+        {'action': 'allow', 'protocol': 'tcp', 'destination': '10.0.0.0/8', 'destination_port': '80-90', **none},
+        {'action': 'deny', 'name': 'no-lab', 'source': '2001:db8::/32', **none}]}
     assert xviod.ctl('policy', 'list') == [web]
     assert xvioctl(xviod, 'port', 'set', 'vm1', 'ingress_policy=web') == (0, '', '')
     assert xvioctl(xviod, 'port', 'set', 'vm2', 'ingress_policy=web', 'egress_policy=web') == (0, '', '')
@@ -179,8 +180,9 @@ def test_policies(xviod):
     assert xviod.port('vm1') == {**before, 'ingress_policy': 'web'}
     status, out, _ = xvioctl(xviod, 'policy', 'show', 'web')
     assert status == 0 and out.splitlines()[2:] == [
-        'rules: 2', '  1: allow, protocol tcp, destination 10.0.0.0/8, destination_port 80-90',
-        '  2: deny, name no-lab, source 2001:db8::/32', 'ports: vm1, vm2']
+        'rules: 2', '  1: allow, protocol tcp, destination 10.0.0.0/8, destination_port 80-90: 0 packets, 0 bytes',
+        '  2: deny, name no-lab, source 2001:db8::/32: 0 packets, 0 bytes', 'no_rule:', '  packets: 0', '  bytes: 0',
+        'ports: vm1, vm2']
     status, out, _ = xvioctl(xviod, 'policy', 'list')
     assert [line.split() for line in out.splitlines()] == [
         ['NAME', 'DEFAULT', 'RULES', 'PORTS'], ['web', 'deny', '2', 'vm1,', 'vm2']]
@@ -190,7 +192,7 @@ def test_policies(xviod):
         '~ policy web: default deny -> allow']
     assert len(xviod.rpc('policy.show', name='web')['rules']) == 2
     assert xvioctl(xviod, 'policy', 'set', 'web', 'rules=[{action: deny, vlan: 7}]') == (0, '', '')
-    assert xviod.rpc('policy.show', name='web')['rules'] == [{'action': 'deny', 'vlan': 7}]
+    assert xviod.rpc('policy.show', name='web')['rules'] == [{'action': 'deny', 'vlan': 7, **none}]
     assert os.stat(xviod.dir / 'vm1').st_ino == inode
     assert refused(xviod, 'policy', 'del', 'web') == 'policy web: is used by port vm1'
     assert refused(xviod, 'port', 'set', 'vm1', 'network=', 'vlan=', 'trunk=') == (

@@ -625,7 +625,7 @@ def test_ct_list(lab):
 
 
 def test_group_show(lab):
-    assert re.search(r'^  1: ingress allow, name http, protocol tcp, port 80$', lab.ctl('group', 'show', 'web'), re.M)
+    assert re.search(r'^  1: ingress allow, name http, protocol tcp, port 80: \d+ packets, \d+ bytes$', lab.ctl('group', 'show', 'web'), re.M)
 
 
 def test_ct_filters_and_flush(lab):
