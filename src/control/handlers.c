@@ -13,6 +13,7 @@
 #include "control/connections.h"
 #include "control/drop_history.h"
 #include "control/flow_list.h"
+#include "control/gateways.h"
 #include "control/live_trace.h"
 #include "control/methods.h"
 #include "control/model.h"
@@ -119,6 +120,8 @@ static json_t *report(struct xv_host *host, const char *type, const char *name)
 	return strcmp(type, "network") == 0  ? xv_report_network(host, name)
 	       : strcmp(type, "policy") == 0 ? xv_report_policy(host, name)
 	       : strcmp(type, "group") == 0  ? xv_report_group(host, name)
+	       : strcmp(type, "lb") == 0     ? xv_gateways_report_lb(host, name)
+	       : strcmp(type, "router") == 0 ? xv_gateways_report_router(host, name)
 					     : xv_report_wire(host, name);
 }
 
@@ -341,6 +344,8 @@ OBJECT_HANDLERS(network)
 OBJECT_HANDLERS(policy)
 OBJECT_HANDLERS(group)
 OBJECT_HANDLERS(vtep)
+OBJECT_HANDLERS(lb)
+OBJECT_HANDLERS(router)
 OBJECT_HANDLERS(wire)
 OBJECT_HANDLERS(worker)
 

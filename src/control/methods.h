@@ -35,6 +35,8 @@
 	XV_METHODS_OF(X, policy, "a policy")                                                       \
 	XV_METHODS_OF(X, group, "a security group")                                                \
 	XV_METHODS_OF(X, vtep, "a VTEP")                                                           \
+	XV_METHODS_OF(X, lb, "a load balancer")                                                    \
+	XV_METHODS_OF(X, router, "a router")                                                       \
 	XV_METHODS_OF(X, wire, "a wire")                                                           \
 	XV_METHODS_OF(X, worker, "a worker")                                                       \
 	X(mac_list, "mac.list", "mac list", NULL, XV_ARGS_NETWORK, false,                          \

@@ -122,6 +122,14 @@ bool xv_bridge_retag(const struct xv_binding *to, struct rte_mbuf *m)
 	       classify(&plain, &parsed, &f) && egress(to, f.vlan, &want_tag) && retag(m, &f, want_tag);
 }
 
+/* The network's internal port, if the address (in the untagged domain) is its own. Not learned: nobody can take it. */
+static inline struct xv_port *gateway_at(const struct xv_network *network, uint64_t key)
+{
+	if (likely(key != atomic_load_explicit(&network->gateway_key, memory_order_relaxed)))
+		return NULL;
+	return atomic_load_explicit(&network->gateway, memory_order_acquire);
+}
+
 /* Whether the ingress policy of a port lets the packet in: for what is not sent by flows (flooding). */
 static bool let_in(const struct xv_binding *b, const struct rte_mbuf *m)
 {
@@ -211,6 +219,12 @@ static inline bool from_tunnel(const struct xv_port *in)
 	return in->ops->kind == XV_PORT_TUNNEL;
 }
 
+/* The daemon itself has no use for frames to addresses that are not known yet. */
+static inline bool is_asked(const struct xv_port *out, const struct frame *f)
+{
+	return out->ops->kind != XV_PORT_INTERNAL || (f->dst_key & KEY_MULTICAST) != 0;
+}
+
 /* To every other member whose VLANs allow it. The original goes last. */
 static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_network *network,
 		  const struct frame *f, struct xv_tracked *tracked)
@@ -237,7 +251,7 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 		b = atomic_load_explicit(&out->binding, memory_order_acquire);
 		if (b == NULL || b->network != network || !egress(b, f->vlan, &want_tag))
 			continue;
-		if (b->tunnel != NULL && from_tunnel(in))
+		if ((b->tunnel != NULL && from_tunnel(in)) || !is_asked(out, f))
 			continue;
 		if (tracked != NULL && !let_in_tracked(b, f->m, tracked, &reason)) {
 			count(&c->copies, 1);
@@ -342,16 +356,16 @@ struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const
 		xv_packet_drop(w, m, XV_DROP_VLAN);
 		return NULL;
 	}
-	if (((parsed.src_key | frame.vlan) & KEY_MULTICAST) == 0)
+	if (((parsed.src_key | frame.vlan) & KEY_MULTICAST) == 0 && gateway_at(network, parsed.src_key | frame.vlan) == NULL)
 		xv_mac_table_learn(network->macs, parsed.src_key | frame.vlan, in->id, w->now_s);
 	frame.dst_key = parsed.dst_key | frame.vlan;
 	if ((frame.dst_key & KEY_RESERVED_MASK) == KEY_RESERVED) {
 		xv_packet_drop(w, m, XV_DROP_RESERVED_MAC);
 		return NULL;
 	}
-	out = (frame.dst_key & KEY_MULTICAST) != 0
-		      ? NULL
-		      : xv_port_by_id(xv_mac_table_lookup(network->macs, frame.dst_key));
+	out = gateway_at(network, frame.dst_key);
+	if (out == NULL && (frame.dst_key & KEY_MULTICAST) == 0)
+		out = xv_port_by_id(xv_mac_table_lookup(network->macs, frame.dst_key));
 	if (out == in) {
 		xv_packet_drop(w, m, XV_DROP_SAME_PORT);
 		return NULL;
@@ -465,9 +479,9 @@ void xv_bridge_ask(const struct xv_port *in, const struct xv_binding *binding, c
 		answer_drop(answer, XV_DROP_RESERVED_MAC);
 		return;
 	}
-	out = (frame.dst_key & KEY_MULTICAST) != 0
-		      ? NULL
-		      : xv_port_by_id(xv_mac_table_lookup(network->macs, frame.dst_key));
+	out = gateway_at(network, frame.dst_key);
+	if (out == NULL && (frame.dst_key & KEY_MULTICAST) == 0)
+		out = xv_port_by_id(xv_mac_table_lookup(network->macs, frame.dst_key));
 	/* Its source would have been learned by then. */
 	if (out == in || (src_key == frame.dst_key && (src_key & KEY_MULTICAST) == 0)) {
 		answer_drop(answer, XV_DROP_SAME_PORT);
@@ -491,7 +505,7 @@ void xv_bridge_ask(const struct xv_port *in, const struct xv_binding *binding, c
 			continue;
 		b = atomic_load_explicit(&out->binding, memory_order_acquire);
 		if (b == NULL || b->network != network || !egress(b, frame.vlan, &want_tag) ||
-		    (b->tunnel != NULL && from_tunnel(in)))
+		    (b->tunnel != NULL && from_tunnel(in)) || !is_asked(out, &frame))
 			continue;
 		answer->ports[answer->n++] = (struct xv_bridge_hop){out, want_tag};
 	}

@@ -4,6 +4,7 @@
  * changes nothing. Three questions, told apart by recirc_id: may its sender send this at all (egress policy, guard against
  * spoofing); where ports have a firewall, and connection tracking has seen the packet: may it leave its sender; may it go to the
  * port that the MAC table chose (firewall, ingress policy)? What opens a connection is committed with the last answer.
+ * Where that port is the network's gateway (gateway.h), load balancers and the router decide on.
  */
 #pragma once
 
@@ -17,5 +18,5 @@ bool xv_resolve(const struct xv_port *in, const struct xv_binding *binding, cons
 		struct xv_flow_key *mask, struct xv_decision *decision);
 
 /* The actions that a decision stands for. Bytes. */
-#define XV_DECISION_WORDS 32
+#define XV_DECISION_WORDS 64
 uint32_t xv_decision_program(const struct xv_decision *decision, uint64_t program[XV_DECISION_WORDS]);
