@@ -511,8 +511,9 @@ static int check_entry(const struct xv_key *key, const json_t *v, size_t n, cons
 
 	rc = xv_check_keys(key->keys, v, lines, XV_CHECK_FULL, out, err);
 	if (rc == 0) {
-		rc = strcmp(key->entry, "rule") == 0 ? xv_policy_config_check_rule(*out, err)
-						     : xv_firewall_config_check_rule(*out, err);
+		rc = strcmp(key->entry, "rule") == 0	     ? xv_policy_config_check_rule(*out, err)
+		     : strcmp(key->entry, "group rule") == 0 ? xv_firewall_config_check_rule(*out, err)
+							     : 0; /* together with others: xv_model_validate() */
 		if (rc < 0) {
 			json_decref(*out);
 			if (err != NULL)

@@ -13,6 +13,7 @@
 #include "control/connections.h"
 #include "control/drop_history.h"
 #include "control/flow_list.h"
+#include "control/gateways.h"
 #include "control/live_trace.h"
 #include "control/methods.h"
 #include "control/model.h"
@@ -127,6 +128,8 @@ static json_t *report(struct xv_host *host, const char *type, const char *name)
 		return xv_report_vtep(host, name);
 	return strcmp(type, "network") == 0   ? xv_report_network(host, name)
 	       : strcmp(type, "timeout") == 0 ? xv_report_timeout(host, name)
+	       : strcmp(type, "lb") == 0      ? xv_gateways_report_lb(host, name)
+	       : strcmp(type, "router") == 0  ? xv_gateways_report_router(host, name)
 					      : xv_report_wire(host, name);
 }
 
@@ -389,6 +392,8 @@ OBJECT_HANDLERS(timeout)
 EDIT_HANDLERS(policy)
 EDIT_HANDLERS(group)
 OBJECT_HANDLERS(vtep)
+OBJECT_HANDLERS(lb)
+OBJECT_HANDLERS(router)
 OBJECT_HANDLERS(wire)
 OBJECT_HANDLERS(worker)
 

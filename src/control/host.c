@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/drop_history.h"
+#include "control/gateways.h"
 #include "control/live_trace.h"
 #include "control/metrics.h"
 #include "control/model.h"
@@ -129,7 +130,8 @@ int xv_host_create(struct event_base *events, const cpu_set_t *allowed, struct x
 	TAILQ_INIT(&host->vteps);
 	xv_placement_init(&host->placement);
 	if (host->model == NULL || host->housekeeping == NULL || host->flows_timer == NULL ||
-	    host->flows_wanted == NULL || event_add(host->flows_wanted, NULL) < 0) {
+	    host->flows_wanted == NULL || event_add(host->flows_wanted, NULL) < 0 ||
+	    xv_gateways_create(host, &host->gateways) < 0) {
 		json_decref(host->model);
 		if (host->housekeeping != NULL)
 			event_free(host->housekeeping);
@@ -231,7 +233,7 @@ static int port_config(const json_t *object, const json_t *daemon, struct xv_por
 		.tso = json_is_true(json_object_get(object, "tso")),
 	};
 	snprintf(config->name, sizeof(config->name), "%s", text_of(object, "name"));
-	for (unsigned int k = XV_PORT_VHOST; k <= XV_PORT_TUNNEL; k++) {
+	for (unsigned int k = XV_PORT_VHOST; k <= XV_PORT_INTERNAL; k++) {
 		if (strcmp(xv_port_kind_name(k), kind) == 0) {
 			config->kind = k;
 			return 0;
@@ -366,6 +368,7 @@ void xv_host_port_destroy(struct xv_host_port *p)
 	p->port->changed = NULL;
 	p->port->inject = NULL;
 	xv_underlay_forget_port(p->port);
+	xv_gateways_forget(host->gateways, p);
 	xv_workers_forget_port(p->port);
 	host->ports[p->port->id] = NULL;
 	xv_tunnel_destroy(p->tunnel);
@@ -634,6 +637,7 @@ void xv_host_destroy(struct xv_host *host)
 		if (host->ports[i] != NULL)
 			xv_host_port_destroy(host->ports[i]);
 	}
+	xv_gateways_destroy(host->gateways);
 	while ((n = TAILQ_FIRST(&host->networks)) != NULL)
 		xv_host_network_destroy(host, n);
 	while ((policy = TAILQ_FIRST(&host->policies)) != NULL)

@@ -29,6 +29,7 @@
 #include "port/port.h"
 
 struct xv_drop_history;
+struct xv_gateways;
 struct xv_host;
 struct xv_live_session;
 struct xv_metrics;
@@ -51,6 +52,7 @@ struct xv_host_port {
 	enum xv_port_state state;    /* last seen, to tell what changed */
 	bool leaving, fresh;         /* inside a transaction: goes, or came, with it */
 	struct xv_tunnel *tunnel;    /* of a port of kind tunnel */
+	const struct xv_gateway *gateway; /* of an internal port: as published (gateways.h) */
 	uint64_t ups, downs, breaks; /* events so far */
 };
 
@@ -119,6 +121,7 @@ struct xv_host {
 	TAILQ_HEAD(, xv_host_vtep) vteps;
 	struct xv_host_worker *workers[XV_MAX_WORKERS]; /* by slot */
 	struct xv_placement placement;
+	struct xv_gateways *gateways;
 	struct xv_metrics *metrics; /* NULL = off */
 	struct event *housekeeping;
 	struct event *flows_timer, *flows_wanted;

@@ -48,6 +48,8 @@
 	X(rule_list, "rule.list", "rule list", NULL, XV_ARGS_RULES, false,                         \
 	  "list rules of security groups with their counters, one per line")                       \
 	XV_METHODS_OF(X, vtep, "a VTEP")                                                           \
+	XV_METHODS_OF(X, lb, "a load balancer")                                                    \
+	XV_METHODS_OF(X, router, "a router")                                                       \
 	XV_METHODS_OF(X, wire, "a wire")                                                           \
 	XV_METHODS_OF(X, worker, "a worker")                                                       \
 	X(mac_list, "mac.list", "mac list", NULL, XV_ARGS_NETWORK, false,                          \

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "control/gateways.h"
 #include "control/metrics.h"
 
 #include <errno.h>
@@ -319,6 +320,40 @@ static void write_networks(FILE *f, const struct xv_host *host)
 			(unsigned long long)xv_mac_table_refused(n->network->macs));
 }
 
+struct backend_family {
+	FILE *f;
+	unsigned int which;
+};
+
+static void write_backend(const struct xv_backend_info *info, void *arg)
+{
+	static const char *const names[] = {"lb_backend_up", "lb_backend_connections_total", "lb_backend_checks_total",
+					    "lb_backend_checks_failed_total"};
+	const struct backend_family *family = arg;
+	const uint64_t values[] = {info->usable, info->opened, info->asks, info->fails};
+	bool v6 = strchr(info->address, ':') != NULL;
+
+	fprintf(family->f, "xvio_%s{lb=\"%s\",backend=\"%s%s%s:%u\"} %llu\n", names[family->which], info->lb, v6 ? "[" : "",
+		info->address, v6 ? "]" : "", info->port, (unsigned long long)values[family->which]);
+}
+
+static void write_load_balancers(FILE *f, const struct xv_host *host)
+{
+	static const struct {
+		const char *name, *type, *help;
+	} families[] = {{"lb_backend_up", "gauge", "Whether a backend gets new connections"},
+			{"lb_backend_connections", "counter", "Connections that a backend was given"},
+			{"lb_backend_checks", "counter", "Health checks"},
+			{"lb_backend_checks_failed", "counter", "Health checks that nobody answered, or with a refusal"}};
+
+	for (unsigned int i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		struct backend_family of = {.f = f, .which = i};
+
+		family(f, families[i].name, families[i].type, families[i].help);
+		xv_gateways_backends(host, write_backend, &of);
+	}
+}
+
 /* The names that Prometheus's client libraries gave these, hence without our prefix. */
 static void write_process(FILE *f)
 {
@@ -369,6 +404,7 @@ char *xv_metrics_text(const struct xv_host *host)
 	write_rules(f, host);
 	write_connections(f, host);
 	write_networks(f, host);
+	write_load_balancers(f, host);
 	write_process(f);
 	fprintf(f, "# EOF\n");
 	if (fclose(f) != 0) {

@@ -9,6 +9,7 @@
 
 #include "control/check.h"
 #include "control/firewall_config.h"
+#include "control/gateway_config.h"
 #include "control/hostfile.h"
 #include "control/tunnels.h"
 #include "fastpath/conntrack.h"
@@ -170,7 +171,7 @@ static int unknown_section(const char *name, int line, struct xv_err *err)
 				  "unknown section; did you mean \"%s\"?", nearest.best);
 	return xv_err_set(err, -EINVAL, XV_ERR_UNKNOWN_KEY,
 			  "unknown section; there are daemon, conntrack, workers, timeouts, networks, "
-			  "policies, groups, ports, vteps and wires");
+			  "policies, groups, ports, vteps, load_balancers, routers and wires");
 }
 
 static int from_hostfile(const struct xv_hostfile *file, json_t *model, json_t *lines,
@@ -403,7 +404,7 @@ static const char *user_of(const json_t *model, const char *by, const char *type
 
 int xv_model_del(json_t *model, const struct xv_object *type, const char *name, struct xv_err *err)
 {
-	static const char *const users[] = {"port", "network", "vtep", "wire", "group"};
+	static const char *const users[] = {"port", "network", "vtep", "wire", "lb", "router"};
 	json_t *objects = json_object_get(model, type->name);
 	const char *user;
 
@@ -559,7 +560,9 @@ json_t *xv_model_port(const json_t *model, const char *name)
 {
 	json_t *port = xv_model_get(model, "port", name);
 
-	return port != NULL ? port : xv_model_get(model, "tunnel", name);
+	if (port == NULL)
+		port = xv_model_get(model, "tunnel", name);
+	return port != NULL ? port : xv_model_get(model, "internal", name);
 }
 
 const char *xv_model_resource(const json_t *port, char *buf, size_t size)
@@ -655,8 +658,8 @@ static int validate_wire(json_t *used, const json_t *model, const struct place *
 	return 0;
 }
 
-/* What networks and VTEPs say about tunnels. */
-static int validate_tunnels(const json_t *model, const struct place *at,
+/* What networks and VTEPs say about tunnels, load balancers and routers about networks. */
+static int validate_together(const json_t *model, const struct place *at,
 			    int (*check)(const json_t *model, const char *name, const char **key,
 					 char *text, size_t size))
 {
@@ -665,7 +668,11 @@ static int validate_tunnels(const json_t *model, const struct place *at,
 	int rc = check(model, at->name, &key, text, sizeof(text));
 
 	return rc == 0 ? 0
-		       : fault(at, key, rc, rc == -EBUSY ? XV_ERR_BUSY : XV_ERR_RANGE, "%s", text);
+		       : fault(at, key, rc,
+			       rc == -EBUSY    ? XV_ERR_BUSY
+			       : rc == -ENOENT ? XV_ERR_NOT_FOUND
+					       : XV_ERR_RANGE,
+			       "%s", text);
 }
 
 int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t *allowed,
@@ -704,9 +711,13 @@ int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t 
 			else if (rc == 0 && strcmp(type->name, "wire") == 0)
 				rc = validate_wire(used, model, &at, object);
 			else if (rc == 0 && strcmp(type->name, "network") == 0)
-				rc = validate_tunnels(model, &at, xv_tunnels_check_network);
+				rc = validate_together(model, &at, xv_tunnels_check_network);
 			else if (rc == 0 && strcmp(type->name, "vtep") == 0)
-				rc = validate_tunnels(model, &at, xv_tunnels_check_vtep);
+				rc = validate_together(model, &at, xv_tunnels_check_vtep);
+			else if (rc == 0 && strcmp(type->name, "lb") == 0)
+				rc = validate_together(model, &at, xv_gateway_config_check_lb);
+			else if (rc == 0 && strcmp(type->name, "router") == 0)
+				rc = validate_together(model, &at, xv_gateway_config_check_router);
 			if (rc < 0)
 				break;
 		}

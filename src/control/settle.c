@@ -8,6 +8,8 @@
 #include "control/check.h"
 #include "control/conntrack_config.h"
 #include "control/firewall_config.h"
+#include "control/gateway_config.h"
+#include "control/match.h"
 #include "control/model.h"
 #include "control/tunnels.h"
 #include "table/mac_table.h"
@@ -87,7 +89,10 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 		want->forward = XV_FORWARD_NETWORK;
 		want->network = n->network;
 		want->tunnel = p->tunnel;
-		want->tracked = xv_firewalls_on(model, network);
+		want->gateway = p->gateway;
+		want->has_gateway = xv_gateway_config_has(model, network);
+		want->balanced = xv_gateway_config_balances(model, network);
+		want->tracked = want->balanced || xv_firewalls_on(model, network);
 		want->zone = n->zone;
 		want->timeouts = xv_timeouts_of(p->host->timeouts, xv_model_get(model, "network", network));
 		f = xv_host_firewall_lookup(p->host, name);
@@ -123,20 +128,37 @@ static bool same_domain(const struct xv_binding *a, const struct xv_binding *b)
 	       memcmp(a->trunk_vlans, b->trunk_vlans, sizeof(a->trunk_vlans)) == 0;
 }
 
+/* The network's internal port is found by its MAC address; NULL: there is none. */
+static void follow_gateway(struct xv_network *network, const struct xv_host_port *p)
+{
+	const char *text = p != NULL ? json_string_value(json_object_get(p->config, "mac")) : NULL;
+	struct xv_match_mac mac;
+
+	if (text != NULL && xv_match_mac_parse(text, &mac) == 0)
+		xv_network_set_gateway(network, p->port, mac.addr);
+	else
+		xv_network_set_gateway(network, NULL, NULL);
+}
+
 /* The member list of a network becomes the ports bound to it. */
 static int publish_members(struct xv_host *host, struct xv_network *network)
 {
 	const struct xv_members *have =
 		atomic_load_explicit(&network->members, memory_order_relaxed);
 	struct xv_port *members[XV_MAX_PORTS];
+	const struct xv_host_port *gateway = NULL;
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < XV_MAX_PORTS; i++) {
 		struct xv_host_port *p = host->ports[i];
 
-		if (p != NULL && p->is_bound && p->bound.network == network)
-			members[n++] = p->port;
+		if (p == NULL || !p->is_bound || p->bound.network != network)
+			continue;
+		members[n++] = p->port;
+		if (p->port->ops->kind == XV_PORT_INTERNAL)
+			gateway = p;
 	}
+	follow_gateway(network, gateway);
 	if (have == NULL
 		    ? n == 0
 		    : have->n == n && memcmp(have->ports, members, n * sizeof(members[0])) == 0)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <arpa/inet.h>
 #include <rte_ether.h>
 
 #include "control/packet_text.h"
@@ -17,6 +18,7 @@
 #include "fastpath/policy.h"
 #include "fastpath/resolve.h"
 #include "fastpath/vtep.h"
+#include "net/edit.h"
 #include "net/flow_format.h"
 #include "net/parse.h"
 
@@ -43,7 +45,6 @@ struct walk {
 	uint8_t *frame;
 	uint32_t len, room; /* bytes that frame may have */
 	struct xv_flow_key key;
-	bool rewritten;	    /* key is ahead of the frame's L3 and L4 headers */
 	unsigned int depth;
 	bool gone, recirculated;
 };
@@ -183,6 +184,14 @@ static void say_decision(struct tale *t, const char *stage, const struct xv_port
 		say(t, stage, "%s%s: %s: %s", strcmp(by->policy, "firewall") == 0 ? "" : "policy ", by->policy, by->rule,
 		    verdicts[by->verdict]);
 	}
+	if (decision->gateway != NULL)
+		say(t, decision->gateway, "%s: %s", decision->object,
+		    decision->type == XV_ACT_DROP     ? xv_drop_info[decision->arg].explanation
+		    : decision->type == XV_ACT_OUTPUT ? "left to the control thread: it asks for the next hop, or answers"
+		    : decision->counter != NULL	      ? "a backend is chosen"
+		    : decision->patch != XV_MAX_PORTS ? "the next hop is known"
+		    : decision->n_cts > 0	      ? "as its connection says, or a new one is stored"
+						      : "as its connection says");
 }
 
 static void say_flow(struct walk *k, const struct xv_flow *flow)
@@ -415,10 +424,6 @@ static void forward(struct walk *k)
 		end(k, XV_DROP_NO_FLOW);
 		return;
 	}
-	if (k->rewritten) {
-		lose_track(k, "a network gets a packet whose headers were rewritten");
-		return;
-	}
 	out = bridge(k);
 	if (out == NULL)
 		return;
@@ -428,18 +433,42 @@ static void forward(struct walk *k)
 		end(k, XV_DROP_MALFORMED);
 }
 
+/* The frame as a packet, for what works on those. */
+static struct rte_mbuf packet_of(struct walk *k)
+{
+	uint16_t len = (uint16_t)RTE_MIN(k->len, (uint32_t)UINT16_MAX);
+
+	return (struct rte_mbuf){
+		.buf_addr = k->frame, .buf_len = len, .data_len = len, .pkt_len = k->len, .nb_segs = 1, .refcnt = 1};
+}
+
+/* Some packet fields differ from what they were: the frame follows. False: it cannot. */
+static bool rewrite(struct walk *k, const struct xv_flow_key *to)
+{
+	struct rte_mbuf m = packet_of(k);
+	struct xv_flow_layout layout;
+	struct xv_flow_key key = k->key;
+
+	if (xv_flow_extract(k->frame, m.data_len, k->len, &key, &layout) != XV_FLOW_OK ||
+	    xv_edit_apply(&m, &layout, &key, to) != 0) {
+		lose_track(k, "headers are rewritten");
+		return false;
+	}
+	k->key = *to;
+	return true;
+}
+
 static void set(struct walk *k, const struct xv_action_set *set)
 {
-	uint64_t *words = (uint64_t *)(void *)&k->key;
+	struct xv_flow_key to = k->key;
+	uint64_t *words = (uint64_t *)(void *)&to;
 
 	for (uint32_t i = 0; i < set->n; i++)
 		words[set->first + i] = (words[set->first + i] & ~set->words[i].mask) | set->words[i].value;
-	k->rewritten |= set->first + set->n > XV_FLOW_STAGE_L3;
-	/* A network looks at the frame. */
-	if (k->key.packet_type == 0) {
-		memcpy(k->frame, k->key.eth_dst, 6);
-		memcpy(k->frame + 6, k->key.eth_src, 6);
-	}
+	if (set->first + set->n > XV_FLOW_STAGE_L2 && set->first < XV_FLOW_FIXED_WORDS)
+		(void)rewrite(k, &to);
+	else
+		k->key = to;
 }
 
 static void vlan_push(struct walk *k, const struct xv_action_push_vlan *vlan)
@@ -493,6 +522,27 @@ static void assume(enum xv_trace_state state, struct xv_flow_key *key)
 	}
 }
 
+/* What the translation of a new connection would make of the packet; of a range of ports the client's own. */
+static void translate(struct walk *k, const struct xv_ct_nat *nat)
+{
+	bool src = (nat->flags & XV_NAT_SRC) != 0;
+	struct xv_flow_key to = k->key;
+	char text[INET6_ADDRSTRLEN];
+
+	(void)inet_ntop(nat->ipv6 ? AF_INET6 : AF_INET, nat->ipv6 ? nat->min.bytes : &nat->min.bytes[12], text, sizeof(text));
+	if (src) {
+		to.ip_src = nat->min;
+	} else {
+		to.ip_dst = nat->min;
+		if (nat->min_port != 0 && nat->min_port == nat->max_port)
+			to.tp_dst = rte_cpu_to_be_16(nat->min_port);
+	}
+	if (!rewrite(k, &to))
+		return;
+	k->key.ct_state |= src ? XV_CS_SRC_NAT : XV_CS_DST_NAT;
+	say(k->tale, "connection", "the %s becomes %s", src ? "source" : "destination", text);
+}
+
 /* What connection tracking would say. What commits a connection is told, and changes nothing here. */
 static void track(struct walk *k, const struct xv_action_ct *ct)
 {
@@ -500,30 +550,59 @@ static void track(struct walk *k, const struct xv_action_ct *ct)
 		uint32_t bit;
 		const char *name;
 	} states[] = {{XV_CS_INVALID, " invalid"}, {XV_CS_NEW, " new"},	    {XV_CS_ESTABLISHED, " established"},
-		      {XV_CS_RELATED, " related"}, {XV_CS_REPLY, " reply"}};
-	struct rte_mbuf m = {.buf_addr = k->frame, .data_len = (uint16_t)RTE_MIN(k->len, (uint32_t)UINT16_MAX),
-			     .pkt_len = k->len, .nb_segs = 1};
+		      {XV_CS_RELATED, " related"}, {XV_CS_REPLY, " reply"},
+		      {XV_CS_SRC_NAT, ", source translated"}, {XV_CS_DST_NAT, ", destination translated"}};
+	struct rte_mbuf m = packet_of(k);
 	struct xv_flow_layout layout;
 	struct xv_flow_key key = k->key;
 	char text[64] = "";
 	size_t n = 0;
 
-	if ((ct->flags & (XV_CT_NAT | XV_CT_CLEAR)) != 0 || k->rewritten ||
-	    xv_flow_extract(k->frame, m.data_len, k->len, &key, &layout) != XV_FLOW_OK) {
-		lose_track(k, "connection tracking, with translation or after headers were rewritten");
+	if ((ct->flags & XV_CT_CLEAR) != 0) {
+		k->key.ct_state = 0;
+		return;
+	}
+	if (xv_flow_extract(k->frame, m.data_len, k->len, &key, &layout) != XV_FLOW_OK) {
+		lose_track(k, "connection tracking of what cannot be understood");
 		return;
 	}
 	if ((ct->flags & XV_CT_COMMIT) != 0) {
 		say(k->tale, "connection", "would be stored in zone %u", ct->zone);
+		if ((ct->label_mask[0] | ct->label_mask[1]) != 0)
+			memcpy(k->key.ct_label, ct->label, sizeof(ct->label));
+		if ((ct->nat.flags & (XV_NAT_SRC | XV_NAT_DST)) != 0)
+			translate(k, &ct->nat);
 		return;
 	}
-	(void)xv_conntrack_peek(xv_flow_conntrack, ct->zone, &m, &k->key, &layout, xv_clock_ms(xv_clock_cycles()));
+	if ((ct->flags & XV_CT_NAT) != 0) {
+		if (!xv_conntrack_peek_nat(xv_flow_conntrack, ct->zone, &m, &k->key, &layout, xv_clock_ms(xv_clock_cycles()))) {
+			lose_track(k, "translation that cannot be");
+			return;
+		}
+	} else {
+		(void)xv_conntrack_peek(xv_flow_conntrack, ct->zone, &m, &k->key, &layout, xv_clock_ms(xv_clock_cycles()));
+	}
 	assume(k->tale->question->state, &k->key);
 	for (unsigned int i = 0; i < RTE_DIM(states); i++) {
 		if ((k->key.ct_state & states[i].bit) != 0)
 			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s", states[i].name);
 	}
 	say(k->tale, "connection", "zone %u:%s", ct->zone, text);
+}
+
+static void patch(struct walk *k, uint32_t port)
+{
+	const struct xv_host_port *p = port < XV_MAX_PORTS ? k->tale->host->ports[port] : NULL;
+	const struct xv_binding *binding = p != NULL ? atomic_load(&p->port->binding) : NULL;
+
+	if (binding == NULL) {
+		end(k, XV_DROP_UNBOUND);
+		return;
+	}
+	say(k->tale, "patch", "as if received by %s", p->port->name);
+	k->in = p->port;
+	k->binding = binding;
+	k->key.in_port = port;
 }
 
 static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
@@ -596,6 +675,9 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			return;
 		case XV_ACT_CT:
 			track(k, data);
+			break;
+		case XV_ACT_PATCH:
+			patch(k, a->arg);
 			break;
 		case XV_ACT_FORWARD:
 			forward(k);
@@ -695,7 +777,7 @@ static void network(struct walk *k)
 	size_t told;
 	uint8_t *as_it_came;
 
-	if (k->binding->egress_policy != NULL || k->binding->tracked) {
+	if (k->binding->egress_policy != NULL || k->binding->tracked || k->binding->has_gateway) {
 		flows(k);
 		return;
 	}

@@ -10,6 +10,8 @@
 #include "control/check.h"
 #include "control/conntrack_config.h"
 #include "control/firewall_config.h"
+#include "control/gateway_config.h"
+#include "control/gateways.h"
 #include "control/metrics.h"
 #include "control/model.h"
 #include "control/rule_counts.h"
@@ -122,7 +124,8 @@ static void mark_leaving(struct txn *t)
 			want == NULL || flag_differs(type, p->config, want, XV_KEY_DEVICE, NULL) ||
 			(p->tunnel != NULL &&
 			 (!json_equal(want, p->config) ||
-			  xv_host_vtep_lookup(host, p->tunnel->vtep->name) == NULL));
+			  xv_host_vtep_lookup(host, p->tunnel->vtep->name) == NULL)) ||
+			(p->port->ops->kind == XV_PORT_INTERNAL && !json_equal(want, p->config));
 	}
 	TAILQ_FOREACH (n, &host->networks, entry) {
 		want = get(t->to, "network", n->network->name);
@@ -318,8 +321,8 @@ static int create_ports(struct txn *t, bool contested)
 	return 0;
 }
 
-/* After the ports, of which there is one for each. */
-static int create_tunnels(struct txn *t)
+/* Ports that are derived, of that type, after the configured ones. */
+static int create_derived(struct txn *t, const char *type)
 {
 	const json_t *daemon = json_object_get(t->to, "daemon");
 	struct xv_host_port *p;
@@ -327,7 +330,7 @@ static int create_tunnels(struct txn *t)
 	json_t *config;
 	int rc;
 
-	json_object_foreach (json_object_get(t->to, "tunnel"), name, config) {
+	json_object_foreach (json_object_get(t->to, type), name, config) {
 		if (xv_host_port_lookup(t->host, name) != NULL)
 			continue;
 		rc = xv_host_port_create(t->host, config, daemon, &p, t->err);
@@ -581,7 +584,7 @@ static int commit(struct txn *t)
 
 		if (p != NULL) {
 			json_decref(p->config);
-			p->config = json_incref(get(t->to, "port", p->port->name));
+			p->config = json_incref(xv_model_port(t->to, p->port->name));
 		}
 	}
 	if (t->metrics_changed) {
@@ -589,6 +592,7 @@ static int commit(struct txn *t)
 		host->metrics = t->metrics;
 	}
 	clear_marks(host);
+	xv_gateways_follow(host->gateways, t->to);
 	xv_host_expect_frees(host);
 	return 0;
 }
@@ -629,7 +633,7 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	t.rule_counters = xv_rule_counters_assign(desired, host->rule_counters);
 	diff = NULL;
 	if (json_object_set_new(desired, "tunnel", xv_tunnels_derive(desired)) == 0 &&
-	    xv_firewalls_derive(desired, t.rule_counters) == 0)
+	    xv_firewalls_derive(desired, t.rule_counters) == 0 && xv_gateway_config_derive(desired) == 0)
 		diff = xv_model_diff(t.from, t.to);
 	if (diff == NULL) {
 		xv_rule_counters_release(t.rule_counters);
@@ -665,7 +669,9 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	if (rc == 0)
 		rc = create_ports(&t, true);
 	if (rc == 0)
-		rc = create_tunnels(&t);
+		rc = create_derived(&t, "tunnel");
+	if (rc == 0)
+		rc = create_derived(&t, "internal");
 	if (rc == 0)
 		rc = commit(&t);
 	if (rc < 0)

@@ -496,6 +496,10 @@ static int check_program(const uint64_t *program, uint32_t bytes, struct known k
 		case XV_ACT_HASH:
 		case XV_ACT_METER:
 			break;
+		case XV_ACT_PATCH:
+			if (a->arg >= XV_MAX_PORTS)
+				why = "patch to a port that cannot be";
+			break;
 		default:
 			why = "is unknown";
 		}

@@ -40,6 +40,7 @@ enum xv_action_type {
 	XV_ACT_CHECK_LEN,   /* arg: bytes; data: struct xv_action_check_len. Ends the program */
 	XV_ACT_TRUNC,	    /* arg: bytes that the next output sends at most */
 	XV_ACT_CT,	    /* connection tracking; data: struct xv_action_ct (fastpath/conntrack.h) */
+	XV_ACT_PATCH,	    /* arg: port id; from here on as if that port had received it. Not of tunnel or wire */
 	XV_ACT_FORWARD,	    /* built-in networks: by the MAC table of the input port's network. Ends the program */
 	XV_ACT_DROP,	    /* arg: enum xv_drop. Ends the program */
 	XV_ACT_MAX

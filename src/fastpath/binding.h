@@ -11,6 +11,7 @@
 #include "port/port.h"
 
 struct xv_firewall;
+struct xv_gateway;
 struct xv_network;
 struct xv_policy;
 struct xv_rate_limit;
@@ -43,7 +44,11 @@ struct xv_binding {
 	const struct xv_policy *ingress_policy; /* what goes to the VM */
 	/* NETWORK: security groups of the port; NULL = none. Outlives the binding. */
 	const struct xv_firewall *firewall;
-	bool tracked; /* some port of the network has a firewall: connections are tracked, in this zone */
+	/* NETWORK: of the network's internal port; NULL: not built yet. Outlives the binding. */
+	const struct xv_gateway *gateway;
+	bool has_gateway; /* the network has one: flows decide, and its packets can be for it */
+	bool balanced;	  /* it has load balancers: what answers to them is translated back */
+	bool tracked; /* some port of the network has a firewall, or it is balanced: connections are tracked, in this zone */
 	uint16_t zone;
 	uint32_t timeouts; /* of the connections (conntrack.h); 0: default ones */
 	/* Port of kind tunnel, in a network: where it leads (fastpath/vtep.h). Outlives the binding. */

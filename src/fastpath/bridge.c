@@ -124,6 +124,14 @@ bool xv_bridge_retag(const struct xv_binding *to, struct rte_mbuf *m)
 	       classify(&plain, &parsed, &f) && egress(to, f.vlan, &want_tag) && retag(m, &f, want_tag);
 }
 
+/* The network's internal port, if the address (in the untagged domain) is its own. Not learned: nobody can take it. */
+static inline struct xv_port *gateway_at(const struct xv_network *network, uint64_t key)
+{
+	if (likely(key != atomic_load_explicit(&network->gateway_key, memory_order_relaxed)))
+		return NULL;
+	return atomic_load_explicit(&network->gateway, memory_order_acquire);
+}
+
 /* ---- Flooding: receivers' rules, which flows ask otherwise (resolve.c) ---- */
 
 /* Who floods a packet. A rule that rejects it speaks for its port alone, and only one of all receivers is meant: so its sender is
@@ -252,16 +260,23 @@ static inline bool from_tunnel(const struct xv_port *in)
 	return in->ops->kind == XV_PORT_TUNNEL;
 }
 
-/* The binding of a member that gets what `in` floods in a VLAN, or NULL. */
+/* The daemon itself has no use for frames to addresses that are not known yet. */
+static inline bool is_asked(const struct xv_port *out, const struct frame *f)
+{
+	return out->ops->kind != XV_PORT_INTERNAL || (f->dst_key & KEY_MULTICAST) != 0;
+}
+
+/* The binding of a member that gets a frame that `in` floods, or NULL. */
 static const struct xv_binding *receiver(const struct xv_port *in, const struct xv_network *network, struct xv_port *out,
-					 uint16_t vlan, bool *want_tag)
+					 const struct frame *f, bool *want_tag)
 {
 	const struct xv_binding *b;
 
 	if (out == in || atomic_load_explicit(&out->tx_queues, memory_order_relaxed) == 0)
 		return NULL;
 	b = atomic_load_explicit(&out->binding, memory_order_acquire);
-	if (b == NULL || b->network != network || !egress(b, vlan, want_tag) || (b->tunnel != NULL && from_tunnel(in)))
+	if (b == NULL || b->network != network || !egress(b, f->vlan, want_tag) || (b->tunnel != NULL && from_tunnel(in)) ||
+	    !is_asked(out, f))
 		return NULL;
 	return b;
 }
@@ -288,7 +303,7 @@ static void flood(struct xv_worker *w, struct xv_port *in, const struct xv_netwo
 		const struct xv_binding *b;
 		bool want_tag;
 
-		b = receiver(in, network, out, f->vlan, &want_tag);
+		b = receiver(in, network, out, f, &want_tag);
 		if (b == NULL)
 			continue;
 		if (tracked != NULL && !let_in_tracked(w, b, f->m, tracked, &flooded, &reason)) {
@@ -398,16 +413,16 @@ struct xv_port *xv_bridge_forward(struct xv_worker *w, struct xv_port *in, const
 		xv_packet_drop(w, m, XV_DROP_VLAN);
 		return NULL;
 	}
-	if (((parsed.src_key | frame.vlan) & KEY_MULTICAST) == 0)
+	if (((parsed.src_key | frame.vlan) & KEY_MULTICAST) == 0 && gateway_at(network, parsed.src_key | frame.vlan) == NULL)
 		xv_mac_table_learn(network->macs, parsed.src_key | frame.vlan, in->id, w->now_s);
 	frame.dst_key = parsed.dst_key | frame.vlan;
 	if ((frame.dst_key & KEY_RESERVED_MASK) == KEY_RESERVED) {
 		xv_packet_drop(w, m, XV_DROP_RESERVED_MAC);
 		return NULL;
 	}
-	out = (frame.dst_key & KEY_MULTICAST) != 0
-		      ? NULL
-		      : xv_port_by_id(xv_mac_table_lookup(network->macs, frame.dst_key));
+	out = gateway_at(network, frame.dst_key);
+	if (out == NULL && (frame.dst_key & KEY_MULTICAST) == 0)
+		out = xv_port_by_id(xv_mac_table_lookup(network->macs, frame.dst_key));
 	if (out == in) {
 		xv_packet_drop(w, m, XV_DROP_SAME_PORT);
 		return NULL;
@@ -447,11 +462,13 @@ bool xv_bridge_opens(const struct xv_port *in, const struct xv_binding *binding,
 	if (xv_parse_eth(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), &parsed) != XV_PARSE_OK ||
 	    !classify(binding, &parsed, &frame))
 		return false;
+	frame.dst_key = parsed.dst_key | frame.vlan;
 	/* The way to a receiver that is known leads over a flow that commits. */
-	if (xv_port_by_id(xv_mac_table_lookup(binding->network->macs, parsed.dst_key | frame.vlan)) != NULL)
+	if (gateway_at(binding->network, frame.dst_key) != NULL ||
+	    xv_port_by_id(xv_mac_table_lookup(binding->network->macs, frame.dst_key)) != NULL)
 		return false;
 	for (i = 0; members != NULL && i < members->n; i++) {
-		b = receiver(in, binding->network, members->ports[i], frame.vlan, &want_tag);
+		b = receiver(in, binding->network, members->ports[i], &frame, &want_tag);
 		if (b != NULL &&
 		    xv_firewall_check(b->firewall, XV_FIREWALL_TO_VM, key, &mask, &policy, &rule) == XV_POLICY_ALLOW)
 			return true;
@@ -549,9 +566,9 @@ void xv_bridge_ask(const struct xv_port *in, const struct xv_binding *binding, c
 		answer_drop(answer, XV_DROP_RESERVED_MAC);
 		return;
 	}
-	out = (frame.dst_key & KEY_MULTICAST) != 0
-		      ? NULL
-		      : xv_port_by_id(xv_mac_table_lookup(network->macs, frame.dst_key));
+	out = gateway_at(network, frame.dst_key);
+	if (out == NULL && (frame.dst_key & KEY_MULTICAST) == 0)
+		out = xv_port_by_id(xv_mac_table_lookup(network->macs, frame.dst_key));
 	/* Its source would have been learned by then. */
 	if (out == in || (src_key == frame.dst_key && (src_key & KEY_MULTICAST) == 0)) {
 		answer_drop(answer, XV_DROP_SAME_PORT);
@@ -571,7 +588,7 @@ void xv_bridge_ask(const struct xv_port *in, const struct xv_binding *binding, c
 	answer->verdict = XV_BRIDGE_FLOOD;
 	for (i = 0; members != NULL && i < members->n; i++) {
 		out = members->ports[i];
-		if (receiver(in, network, out, frame.vlan, &want_tag) == NULL)
+		if (receiver(in, network, out, &frame, &want_tag) == NULL)
 			continue;
 		answer->ports[answer->n++] = (struct xv_bridge_hop){out, want_tag};
 	}

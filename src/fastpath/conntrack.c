@@ -548,6 +548,26 @@ void xv_conntrack_prefetch(const struct xv_conntrack *ct, uint16_t zone, const u
 	xv_ct_prefetch(ct, &reply);
 }
 
+bool xv_conntrack_peek_nat(struct xv_conntrack *ct, uint16_t zone, struct rte_mbuf *m, struct xv_flow_key *key,
+			   struct xv_flow_layout *layout, uint32_t now_ms)
+{
+	struct xv_ct_packet packet;
+	struct xv_ct_tuple tuple;
+	enum xv_ct_kind kind = xv_ct_tuple_of(m, key, layout, zone, &tuple, &packet);
+	struct xv_conn *conn;
+	enum xv_ct_dir dir;
+	int rc;
+
+	if (!xv_conntrack_peek(ct, zone, m, key, layout, now_ms))
+		return true;
+	conn = xv_ct_find(ct, &tuple, xv_ct_hash(ct, &tuple), now_ms, &dir);
+	if (conn == NULL)
+		return true;
+	rc = xv_ct_nat_translate(conn, dir, kind == XV_CT_KIND_ERROR, m, key, layout);
+	xv_conn_unlock(conn);
+	return rc == 0;
+}
+
 enum xv_drop xv_conntrack_why(int rc)
 {
 	switch (rc) {

@@ -173,6 +173,10 @@ void xv_conntrack_credit(struct xv_conntrack *ct, const struct xv_ct_hit *hit, u
 bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_mbuf *m, struct xv_flow_key *key,
 		       const struct xv_flow_layout *layout, uint32_t now_ms);
 
+/* The same with translation: m and key are rewritten as its connection says, if that is stored. False: it cannot be translated. */
+bool xv_conntrack_peek_nat(struct xv_conntrack *ct, uint16_t zone, struct rte_mbuf *m, struct xv_flow_key *key,
+			   struct xv_flow_layout *layout, uint32_t now_ms);
+
 struct xv_ct_info {
 	struct xv_ct_tuple original, reply;
 	uint64_t packets[2], bytes[2]; /* from the L3 header to the end of the frame */

@@ -257,6 +257,23 @@ static void tunnel_push(struct walk *k, const struct xv_encap *encap, const stru
 		drop(k, XV_DROP_MALFORMED);
 }
 
+/* From here on as if that port had received the packet; who pays for it stays who sent it (m->port). */
+static void patch(struct walk *k, uint16_t port_id)
+{
+	struct xv_port *in = xv_port_by_id(port_id);
+	const struct xv_binding *binding =
+		in == NULL ? NULL : atomic_load_explicit(&in->binding, memory_order_acquire);
+
+	if (binding == NULL) {
+		stop_recording(k);
+		drop(k, XV_DROP_UNBOUND);
+		return;
+	}
+	k->in = in;
+	k->binding = binding;
+	k->key.in_port = port_id;
+}
+
 /* A fragment: its walk ends here, and goes on by the rest of the program when all of its datagram are there. */
 static void hold(struct walk *k, const struct xv_action *a, const uint8_t *end)
 {
@@ -287,18 +304,14 @@ static void hold(struct walk *k, const struct xv_action *a, const uint8_t *end)
  * back. False: it is none of these. */
 static bool hold_to_open(struct walk *k)
 {
-	const struct xv_decision decision = {
-		.type = XV_ACT_FORWARD,
-		.track = XV_TRACK_COMMIT,
-		.zone = k->binding->zone,
-		.timeouts = k->binding->timeouts,
-	};
+	struct xv_decision decision = {.type = XV_ACT_FORWARD, .patch = XV_MAX_PORTS};
 	uint64_t program[XV_DECISION_WORDS];
 	uint32_t bytes;
 
 	if (!k->binding->tracked || (k->key.ct_state & XV_CS_NEW) == 0 || k->hit.conn != NULL ||
 	    !xv_bridge_opens(k->in, k->binding, k->m, &k->key))
 		return false;
+	xv_decision_track(&decision, k->binding->zone, XV_CT_COMMIT)->timeouts = k->binding->timeouts;
 	bytes = xv_decision_program(&decision, program);
 	hold(k, xv_action_first(program), (const uint8_t *)program + bytes);
 	return true;
@@ -326,7 +339,8 @@ static void forward(struct walk *k)
 	if (k->is_copy)
 		stop_recording(k);
 	r = recording(k);
-	if (r != NULL) {
+	/* Networks that a router joins count their changes together: what held before the first of them was asked is what counts. */
+	if (r != NULL && (r->end.flags & XV_FUSED_CHANGES) == 0) {
 		r->end.changes = xv_mac_table_changes(k->binding->network->macs);
 		r->end.flags |= XV_FUSED_CHANGES | XV_FUSED_LEARN;
 	}
@@ -488,6 +502,9 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 		case XV_ACT_CT:
 			track(k, a, end);
 			break;
+		case XV_ACT_PATCH:
+			patch(k, (uint16_t)a->arg);
+			break;
 		case XV_ACT_FORWARD:
 			forward(k);
 			return;
@@ -542,7 +559,9 @@ static void resolve(struct walk *k)
 		xv_rule_judged(k->w, k->in->id, &k->key, &decision.by[i], k->m->pkt_len);
 	if (unlikely(decision.reject))
 		xv_answer_refused(k->w, k->m);
-	if (!decision.reject && xv_flow_request(&k->key, &mask, &decision, k->m->pkt_len))
+	if (decision.counter != NULL && k->hit.conn == NULL)
+		(void)atomic_fetch_add_explicit(decision.counter, 1, memory_order_relaxed);
+	if (!decision.reject && !decision.once && xv_flow_request(&k->key, &mask, &decision, k->m->pkt_len))
 		k->w->flows_wanted = true;
 	run(k, program, xv_decision_program(&decision, program));
 }
@@ -580,7 +599,7 @@ static void resume(struct xv_worker *w, struct rte_mbuf *m, const struct xv_held
 	const struct xv_action *ct = xv_action_first(held->program), *next = xv_action_next(ct);
 	unsigned int passes = held->passes;
 	struct walk k = {.w = w,
-			 .in = xv_port_by_id(m->port),
+			 .in = xv_port_by_id((uint16_t)held->key.in_port),
 			 .m = m,
 			 .key = held->key,
 			 .layout = held->layout,

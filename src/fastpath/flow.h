@@ -19,8 +19,10 @@
 
 #include "base/err.h"
 #include "fastpath/action.h"
+#include "fastpath/conntrack.h"
 #include "fastpath/policy.h"
 #include "net/flow_key.h"
+#include "port/port.h"
 #include "table/classifier.h"
 
 #define XV_MAX_FLOWS (1u << 21)
@@ -33,6 +35,11 @@
 #define XV_RECIRC_TO_PORT UINT32_C(0xff000000)
 /* Packets on a built-in network that connection tracking has seen. */
 #define XV_RECIRC_TRACKED UINT32_C(0xfe000000)
+/* Packets to a load balancer, whose backend is known (gateway.h). */
+#define XV_RECIRC_BALANCED UINT32_C(0xfd000000)
+/* Packets that a router has got from a network; with their translation decided (router.h). */
+#define XV_RECIRC_ROUTER UINT32_C(0xfc000000)
+#define XV_RECIRC_ROUTED UINT32_C(0xfb000000)
 
 struct xv_port;
 struct xv_worker;
@@ -146,8 +153,6 @@ extern struct xv_conntrack *xv_flow_conntrack;
 /* worker. The flow that matches, or NULL. */
 struct xv_flow *xv_flow_lookup(struct xv_worker *w, const struct xv_flow_key *key);
 
-enum xv_track { XV_TRACK_NOT, XV_TRACK_LOOKUP, XV_TRACK_COMMIT };
-
 /* What one rule said. */
 struct xv_judgement {
 	const char *policy, *rule; /* names */
@@ -156,19 +161,37 @@ struct xv_judgement {
 	bool log;
 };
 
-/* What a worker decided on its own: one action without data, perhaps connection tracking before it. */
+/*
+ * What a worker decided on its own: one action without data. Before it, in this order, what has a value: connection tracking,
+ * setting MAC addresses, setting the TTL, going on as if another port had received it.
+ */
 struct xv_decision {
 	enum xv_action_type type;
 	uint32_t arg;
 	uint16_t owner;
 	uint32_t version; /* of the owner's binding, by which it was made */
-	uint16_t zone;
-	uint8_t track; /* enum xv_track */
-	uint32_t timeouts; /* of what is committed */
-	bool reject;   /* the sender is to be told: no flow */
+	uint8_t n_cts;
+	bool set_dst, set_src;
+	uint8_t ttl; /* 0: stays */
+	uint8_t eth_dst[6], eth_src[6];
+	uint16_t patch; /* port id, XV_MAX_PORTS: none */
+	struct xv_action_ct cts[2];
+	bool reject; /* the sender is to be told: no flow */
+	bool once;   /* no flow: it holds for this packet alone */
 	uint8_t n_by;
 	struct xv_judgement by[XV_DECISION_RULES]; /* rules, as long as their policies live; the last one has decided */
+	const char *gateway, *object;	/* if no rule but the network's gateway did: what of it, and its name; else NULL */
+	_Atomic uint64_t *counter;	/* of new connections that were decided so; may be NULL */
 };
+/* Add a ct action in the zone; two at most. Its other members are 0. */
+static inline struct xv_action_ct *xv_decision_track(struct xv_decision *decision, uint16_t zone, uint8_t flags)
+{
+	struct xv_action_ct *ct = &decision->cts[decision->n_cts++];
+
+	*ct = (struct xv_action_ct){.zone = zone, .flags = flags};
+	return ct;
+}
+
 /* For people: "web: http". The length. */
 unsigned int xv_judgement_text(const struct xv_judgement *by, char text[XV_FLOW_ORIGIN_LEN]);
 /* What decided, as such a text; "" if nothing in particular. The length. */

@@ -27,17 +27,25 @@ static unsigned int append(char *to, unsigned int len, const char *text)
 	return len;
 }
 
-unsigned int xv_judgement_text(const struct xv_judgement *by, char text[XV_FLOW_ORIGIN_LEN])
+/* "web: http". */
+static unsigned int name(const char *of, const char *what, char text[XV_FLOW_ORIGIN_LEN])
 {
-	unsigned int len = append(text, 0, by->policy);
+	unsigned int len = append(text, 0, of);
 
 	len = append(text, len, ": ");
-	return append(text, len, by->rule);
+	return append(text, len, what);
+}
+
+unsigned int xv_judgement_text(const struct xv_judgement *by, char text[XV_FLOW_ORIGIN_LEN])
+{
+	return name(by->policy, by->rule, text);
 }
 
 unsigned int xv_decision_origin(const struct xv_decision *decision, char origin[XV_FLOW_ORIGIN_LEN])
 {
 	origin[0] = '\0';
+	if (decision->gateway != NULL)
+		return name(decision->gateway, decision->object, origin);
 	return decision->n_by > 0 ? xv_judgement_text(&decision->by[decision->n_by - 1], origin) : 0;
 }
 

@@ -58,6 +58,20 @@ int xv_network_set_members(struct xv_network *network, struct xv_port *const *po
 	return 0;
 }
 
+void xv_network_set_gateway(struct xv_network *network, struct xv_port *port, const uint8_t mac[6])
+{
+	atomic_store(&network->gateway_key, port != NULL ? xv_mac_key(mac, 0) : 0);
+	atomic_store(&network->gateway, port);
+}
+
+void xv_network_join_routed(struct xv_network *network)
+{
+	/* Far from where the count of a network alone can be: what holds by that one does not hold by this one. */
+	static _Atomic uint32_t changes = UINT32_C(1) << 31;
+
+	xv_mac_table_share_changes(network->macs, &changes);
+}
+
 void xv_network_age(struct xv_network *network)
 {
 	(void)xv_mac_table_age(network->macs, xv_network_now_s(), network->mac_age_s);

@@ -186,7 +186,7 @@ void xv_pipeline_walk(struct xv_worker *w, struct xv_port *in, uint16_t queue,
 		wire_burst(w, queue, binding, pkts, n);
 		break;
 	case XV_FORWARD_NETWORK:
-		if (binding->egress_policy == NULL && !binding->tracked)
+		if (binding->egress_policy == NULL && !binding->tracked && !binding->has_gateway)
 			xv_bridge_burst(w, in, binding, pkts, n);
 		else
 			xv_flow_burst(w, in, binding, pkts, n);

@@ -4,6 +4,7 @@
  * changes nothing. Three questions, told apart by recirc_id: may its sender send this at all (egress policy, guard against
  * spoofing); where ports have a firewall, and connection tracking has seen the packet: may it leave its sender; may it go to the
  * port that the MAC table chose (firewall, ingress policy)? What opens a connection is committed with the last answer.
+ * Where that port is the network's gateway (gateway.h), load balancers and the router decide on.
  */
 #pragma once
 
@@ -21,5 +22,5 @@ struct xv_judgement xv_judgement_of(const struct xv_policy *policy, uint32_t rul
 				    const struct xv_flow_key *key);
 
 /* The actions that a decision stands for. Bytes. */
-#define XV_DECISION_WORDS 32
+#define XV_DECISION_WORDS 64
 uint32_t xv_decision_program(const struct xv_decision *decision, uint64_t program[XV_DECISION_WORDS]);

@@ -33,6 +33,9 @@
 	X(FRAG_OVERLAP, "frag-overlap", "fragment of a datagram that has others in its place")      \
 	X(FRAG_TIMEOUT, "frag-timeout", "the rest of the fragment's datagram did not come in time") \
 	X(FRAG_LIMIT, "frag-limit", "too many fragments wait for the rest of their datagrams")      \
+	X(NO_BACKEND, "no-backend", "the load balancer has no backend for it")                    \
+	X(NO_SERVICE, "no-service", "to an address of xviod's own, and nothing is there")          \
+	X(NO_ROUTE, "no-route", "the network has no router, or it does not forward to that address") \
 	X(NO_FLOW, "no-flow", "no flow matches, and nobody decides")                               \
 	X(ACTION, "action", "the flow's actions end without sending it")                           \
 	X(METER, "meter", "over the rate of its meter")                                            \

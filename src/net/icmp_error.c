@@ -39,6 +39,7 @@
 /* An offender that may be answered. */
 struct offender {
 	const uint8_t *frame, *ip, *l4;
+	const uint8_t *from; /* who answers: the offender's destination, or a router */
 	struct xv_parsed parsed;
 	uint32_t ip_len, seen; /* of the IP packet, without padding; and how much of it is there to be quoted */
 	bool ipv6;
@@ -115,10 +116,12 @@ static bool is_answerable(const uint8_t *frame, uint16_t len, uint32_t frame_len
 		if (!is_host6(o->ip + 8) || !is_host6(o->ip + 24))
 			return false;
 		o->ip_len = IPV6_LEN + xv_load_be16(o->ip + 4);
+		o->from = o->ip + 24;
 	} else {
 		if (!is_host4(o->ip + 12) || !is_host4(o->ip + 16))
 			return false;
 		o->ip_len = xv_load_be16(o->ip + 2);
+		o->from = o->ip + 16;
 	}
 	o->seen = (len < frame_len ? len : frame_len) - p->l3_offset;
 	if (o->seen > o->ip_len)
@@ -140,7 +143,7 @@ static uint8_t *put_headers(const struct offender *o, uint8_t proto, uint32_t pa
 		put16(ip + 4, payload_len);
 		ip[6] = proto;
 		ip[7] = TTL;
-		memcpy(ip + 8, o->ip + 24, 16);
+		memcpy(ip + 8, o->from, 16);
 		memcpy(ip + 24, o->ip + 8, 16);
 		return ip + IPV6_LEN;
 	}
@@ -152,18 +155,18 @@ static uint8_t *put_headers(const struct offender *o, uint8_t proto, uint32_t pa
 	ip[8] = TTL;
 	ip[9] = proto;
 	put16(ip + 10, 0);
-	memcpy(ip + 12, o->ip + 16, 4);
+	memcpy(ip + 12, o->from, 4);
 	memcpy(ip + 16, o->ip + 12, 4);
 	sum = (uint16_t)~xv_csum_sum(ip, IPV4_LEN);
 	memcpy(ip + 10, &sum, sizeof(sum));
 	return ip + IPV4_LEN;
 }
 
-/* Sum of the pseudo-header of an answer, from the offender's addresses: in which order makes no difference. */
+/* Sum of the pseudo-header of an answer: in which order the addresses are makes no difference. */
 static uint16_t pseudo_sum(const struct offender *o, uint8_t proto, uint32_t l4_len)
 {
-	return o->ipv6 ? xv_csum_pseudo6(o->ip + 8, o->ip + 24, proto, l4_len)
-		       : xv_csum_pseudo4(o->ip + 12, o->ip + 16, proto, l4_len);
+	return o->ipv6 ? xv_csum_pseudo6(o->ip + 8, o->from, proto, l4_len)
+		       : xv_csum_pseudo4(o->ip + 12, o->from, proto, l4_len);
 }
 
 /* info: the second word of the ICMP header. */
@@ -209,6 +212,25 @@ uint32_t xv_icmp_unreachable(const uint8_t *frame, uint16_t len, uint32_t frame_
 	if (!is_answerable(frame, len, frame_len, &o))
 		return 0;
 	return put_error(&o, o.ipv6 ? ICMPV6_UNREACHABLE : ICMPV4_UNREACHABLE, o.ipv6 ? code6 : code4, 0, answer);
+}
+
+uint32_t xv_icmp_router_error(enum xv_router_error error, const uint8_t *from, const uint8_t *frame, uint16_t len,
+			      uint32_t frame_len, uint8_t *answer)
+{
+	static const struct {
+		uint8_t type4, code4, type6, code6;
+	} errors[] = {
+		[XV_ROUTER_TIME_EXCEEDED] = {11, 0, 3, 0},
+		[XV_ROUTER_NO_ROUTE] = {ICMPV4_UNREACHABLE, 0, ICMPV6_UNREACHABLE, 0},
+		[XV_ROUTER_NO_HOST] = {ICMPV4_UNREACHABLE, 1, ICMPV6_UNREACHABLE, 3},
+	};
+	struct offender o;
+
+	if (!is_answerable(frame, len, frame_len, &o))
+		return 0;
+	o.from = from;
+	return o.ipv6 ? put_error(&o, errors[error].type6, errors[error].code6, 0, answer)
+		      : put_error(&o, errors[error].type4, errors[error].code4, 0, answer);
 }
 
 uint32_t xv_tcp_reset(const uint8_t *frame, uint16_t len, uint32_t frame_len, uint8_t *answer)

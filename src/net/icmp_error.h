@@ -41,6 +41,12 @@ uint32_t xv_icmp_too_big(const uint8_t *frame, uint16_t len, uint32_t frame_len,
 uint32_t xv_icmp_unreachable(const uint8_t *frame, uint16_t len, uint32_t frame_len, uint8_t code4, uint8_t code6,
 			     uint8_t *answer);
 
+/* What a router says (RFC 1812 section 4.3.2.4, RFC 4443): from its own address on the network that the offender came from, 4 or 16
+ * bytes. */
+enum xv_router_error { XV_ROUTER_TIME_EXCEEDED, XV_ROUTER_NO_ROUTE, XV_ROUTER_NO_HOST };
+uint32_t xv_icmp_router_error(enum xv_router_error error, const uint8_t *from, const uint8_t *frame, uint16_t len,
+			      uint32_t frame_len, uint8_t *answer);
+
 /* The reset that a host without that connection would send (RFC 9293 section 3.10.7.1); none to resets, to fragments,
  * and to what is not TCP. */
 uint32_t xv_tcp_reset(const uint8_t *frame, uint16_t len, uint32_t frame_len, uint8_t *answer);

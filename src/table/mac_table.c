@@ -44,7 +44,8 @@ struct xv_mac_table {
 	_Alignas(CACHE_LINE) _Atomic bool lock;
 	_Atomic uint32_t count;
 	_Atomic uint32_t moves; /* of entries between their buckets */
-	_Atomic uint32_t changes; /* of what look-ups answered before */
+	_Atomic uint32_t own_changes; /* of what look-ups answered before */
+	_Atomic(_Atomic uint32_t *) changes; /* own, or shared with others */
 	_Atomic uint64_t refused;
 };
 
@@ -99,6 +100,14 @@ static void lock_control(struct xv_mac_table *table)
 static void unlock(struct xv_mac_table *table)
 {
 	atomic_store_explicit(&table->lock, false, memory_order_release);
+}
+
+/* An answer that somebody may have remembered is another now. */
+static void changed(struct xv_mac_table *table)
+{
+	_Atomic uint32_t *changes = atomic_load_explicit(&table->changes, memory_order_relaxed);
+
+	atomic_fetch_add_explicit(changes, 1, memory_order_release);
 }
 
 /*
@@ -220,6 +229,7 @@ int xv_mac_table_create(uint32_t limit, struct xv_mac_table **table)
 	if (!t)
 		return -ENOMEM;
 	*t = (struct xv_mac_table){.limit = limit, .mask = n - 1};
+	atomic_init(&t->changes, &t->own_changes);
 	if (getrandom(t->seeds, sizeof(t->seeds), 0) != sizeof(t->seeds)) {
 		free(t);
 		return -EIO;
@@ -306,7 +316,7 @@ void xv_mac_table_learn(struct xv_mac_table *table, uint64_t key, uint16_t port,
 	s = find(table, key, hash);
 	if (s) {
 		atomic_store_explicit(&s->value, value_make(port, now_s), memory_order_release);
-		atomic_fetch_add_explicit(&table->changes, 1, memory_order_release);
+		changed(table);
 	} else if (!insert(table, key, hash, value_make(port, now_s))) {
 		atomic_fetch_add_explicit(&table->refused, 1, memory_order_relaxed);
 	}
@@ -337,7 +347,7 @@ static unsigned int sweep_bucket(struct xv_mac_table *table, struct bucket *b, d
 	}
 	atomic_fetch_sub_explicit(&table->count, n, memory_order_relaxed);
 	if (n > 0)
-		atomic_fetch_add_explicit(&table->changes, 1, memory_order_release);
+		changed(table);
 	unlock(table);
 	return n;
 }
@@ -400,7 +410,12 @@ void xv_mac_table_walk(const struct xv_mac_table *table,
 
 uint32_t xv_mac_table_changes(const struct xv_mac_table *table)
 {
-	return atomic_load_explicit(&table->changes, memory_order_acquire);
+	return atomic_load_explicit(atomic_load_explicit(&table->changes, memory_order_relaxed), memory_order_acquire);
+}
+
+void xv_mac_table_share_changes(struct xv_mac_table *table, _Atomic uint32_t *changes)
+{
+	atomic_store(&table->changes, changes);
 }
 
 unsigned int xv_mac_table_count(const struct xv_mac_table *table)

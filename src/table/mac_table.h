@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -44,6 +45,8 @@ void xv_mac_table_learn(struct xv_mac_table *table, uint64_t key, uint16_t port,
  * looked up after reading it holds as long as it stays the same.
  */
 uint32_t xv_mac_table_changes(const struct xv_mac_table *table);
+/* control. From now on count changes there, with others. */
+void xv_mac_table_share_changes(struct xv_mac_table *table, _Atomic uint32_t *changes);
 
 /* control. Forget addresses not seen for age_s; returns how many. */
 unsigned int xv_mac_table_age(struct xv_mac_table *table, uint32_t now_s, uint32_t age_s);
