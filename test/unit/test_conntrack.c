@@ -704,6 +704,27 @@ static bool is_odd(const struct xv_ct_info *info, void *arg)
 	return rte_be_to_cpu_16(info->original.src_port) & 1;
 }
 
+/* Nobody waits for a whole table. */
+static void flushing_some(void **state)
+{
+	uint64_t cursor = 0, n = 0;
+	uint32_t i, steps = 1;
+
+	(void)state;
+	for (i = 0; i < 9000; i++) {
+		struct ct_frame f = udp_of(i);
+
+		assert_int_equal(send(&f, COMMIT), NEW);
+	}
+	while (xv_conntrack_flush_some(ct, now, &cursor, is_odd, NULL, &n)) {
+		assert_true(n <= 2500 * steps);
+		steps++;
+	}
+	assert_true(steps >= 3);
+	assert_int_equal(n, 4500);
+	assert_int_equal(stats().connections, 4500);
+}
+
 static void walking(void **state)
 {
 	static uint8_t seen[3000];
@@ -825,6 +846,7 @@ int main(void)
 		TEST(zone_limits),
 		TEST(half_open_bound),
 		TEST(full_table),
+		TEST(flushing_some),
 		TEST(walking),
 		TEST(nothing_leaks),
 		TEST(bad_configurations),
