@@ -82,7 +82,10 @@ int xv_flows_init(void)
 	if (rc != 0)
 		return rc;
 	free_slots = xv_lazy_alloc(XV_MAX_FLOWS * sizeof(*free_slots), false);
-	requests = calloc(REQUESTS, sizeof(*requests));
+	/* Touched here, so that no worker has to wait for a page. */
+	requests = malloc(REQUESTS * sizeof(*requests));
+	if (requests != NULL)
+		memset(requests, 0xff, REQUESTS * sizeof(*requests)); /* zeros would be made of untouched pages */
 	xv_flow_requests.free = ring_new(RING_F_SP_ENQ);
 	xv_flow_requests.wanted = ring_new(RING_F_SC_DEQ);
 	xv_flows_event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -77,6 +77,7 @@ struct xv_policy_list {
 struct xv_policy {
 	struct xv_policy_list lists[FAMILIES];
 	uint32_t (*scan)(const struct xv_policy_list *list, const uint16_t lanes[LANES]);
+	uint32_t (*needed)(const struct xv_policy_list *list, const uint16_t lanes[LANES], uint32_t position);
 	uint32_t n;
 	enum xv_verdict otherwise;
 	uint8_t *verdicts; /* enum xv_verdict, perhaps with XV_POLICY_LOGS */
