@@ -69,6 +69,23 @@ static void opener_mask(struct xv_flow_key *mask, const struct xv_flow_key *firs
 	mask->ct_tp_dst |= first->tp_dst;
 }
 
+/* Ports of DHCP and of DHCPv6 (RFC 2131, RFC 8415): two in a group of eight each. */
+#define DHCP_GROUP 64
+#define DHCP_SERVER 67
+#define DHCP_CLIENT 68
+#define DHCPV6_GROUP 544
+#define DHCPV6_CLIENT 546
+#define DHCPV6_SERVER 547
+
+/* Is the port in none of the group's eight? Then one bit tells: a flow must not stand for one connection only. */
+static bool is_elsewhere(rte_be16_t port, uint16_t group, rte_be16_t *mask)
+{
+	unsigned int differ = (rte_be_to_cpu_16(port) ^ group) & ~7u;
+
+	*mask |= differ == 0 ? UINT16_MAX : rte_cpu_to_be_16((uint16_t)(1u << (31 - __builtin_clz(differ))));
+	return differ != 0;
+}
+
 /*
  * What keeps a VM on its network, whatever rules say; the guard looks after it: ARP, neighbour discovery and multicast listener
  * reports (RFC 4861, 2710, 3810), DHCP of the VM as a client. Connection tracking has no notion of them.
@@ -93,11 +110,12 @@ static bool is_housekeeping(enum xv_firewall_way way, const struct xv_flow_key *
 	}
 	if (key->ip_proto != PROTO_UDP)
 		return false;
-	MASK_ALL(mask, tp_src);
-	MASK_ALL(mask, tp_dst);
+	if (is_elsewhere(key->tp_src, ipv6 ? DHCPV6_GROUP : DHCP_GROUP, &mask->tp_src) ||
+	    is_elsewhere(key->tp_dst, ipv6 ? DHCPV6_GROUP : DHCP_GROUP, &mask->tp_dst))
+		return false;
 	if (way == XV_FIREWALL_FROM_VM)
-		return ipv6 ? from == 546 && to == 547 : from == 68 && to == 67;
-	return ipv6 ? from == 547 && to == 546 : from == 67 && to == 68;
+		return ipv6 ? from == DHCPV6_CLIENT && to == DHCPV6_SERVER : from == DHCP_CLIENT && to == DHCP_SERVER;
+	return ipv6 ? from == DHCPV6_SERVER && to == DHCPV6_CLIENT : from == DHCP_SERVER && to == DHCP_CLIENT;
 }
 
 enum xv_verdict xv_firewall_check(const struct xv_firewall *f, enum xv_firewall_way way, const struct xv_flow_key *key,
@@ -211,14 +229,13 @@ static bool ipv4_passes(const struct xv_guard *guard, const struct xv_flow_key *
 	MASK_ALL(mask, ip_src);
 	MASK_ALL(mask, ip_proto);
 	MASK_ALL(mask, ip_frag);
-	if (udp) {
+	if (udp && !is_elsewhere(key->tp_src, DHCP_GROUP, &mask->tp_src) && key->tp_src == RTE_BE16(DHCP_SERVER))
+		return false;
+	if (key->ip_src.words[3] == 0) { /* who has no address yet asks for one: RFC 2131 section 4.1 */
 		MASK_ALL(mask, tp_src);
 		MASK_ALL(mask, tp_dst);
+		return udp && key->tp_src == RTE_BE16(DHCP_CLIENT) && key->tp_dst == RTE_BE16(DHCP_SERVER);
 	}
-	if (udp && key->tp_src == RTE_BE16(67)) /* a DHCP server */
-		return false;
-	if (key->ip_src.words[3] == 0) /* who has no address yet asks for one: RFC 2131 section 4.1 */
-		return udp && key->tp_src == RTE_BE16(68) && key->tp_dst == RTE_BE16(67);
 	return has_pair(guard, key->eth_src, &key->ip_src, false);
 }
 
@@ -246,11 +263,9 @@ static bool ipv6_passes(const struct xv_guard *guard, const struct xv_flow_key *
 	MASK_ALL(mask, ip_src);
 	MASK_ALL(mask, ip_proto);
 	MASK_ALL(mask, ip_frag);
-	if (key->ip_proto == PROTO_UDP && key->ip_frag != XV_FRAG_LATER) {
-		MASK_ALL(mask, tp_src);
-		if (key->tp_src == RTE_BE16(547)) /* a DHCPv6 server */
-			return false;
-	}
+	if (key->ip_proto == PROTO_UDP && key->ip_frag != XV_FRAG_LATER &&
+	    !is_elsewhere(key->tp_src, DHCPV6_GROUP, &mask->tp_src) && key->tp_src == RTE_BE16(DHCPV6_SERVER))
+		return false;
 	if (key->ip_proto == PROTO_ICMPV6 && key->ip_frag != XV_FRAG_LATER && !nd_passes(guard, key, mask))
 		return false;
 	/* Duplicate address detection, multicast listener reports before it (RFC 4862 section 5.4, RFC 3810 section 5.2.13). */

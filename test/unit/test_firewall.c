@@ -163,6 +163,63 @@ static void housekeeping_needs_no_rule(void **state)
 	xv_policy_destroy((struct xv_policy *)(uintptr_t)f.ingress);
 }
 
+/* A flow that a packet makes stands for all that are equal under its mask; of ports that have nothing to do with DHCP for many. */
+static void housekeeping_tells_ports_by_few_bits(void **state)
+{
+	static const uint16_t ports[] = {0, 1, 53, 63, 64, 66, 67, 68, 69, 71, 72, 80, 195, 443, 543, 544, 546, 547, 548, 551, 552, 5000,
+					 32835, 32836, 40000, 65535};
+	const unsigned int n = sizeof(ports) / sizeof(ports[0]);
+	struct xv_firewall f = {.egress = policy(XV_POLICY_ALLOW, 80), .ingress = policy(XV_POLICY_ALLOW, 80)};
+	struct {
+		struct xv_guard guard;
+		struct xv_guard_address addresses[2];
+	} g = {.guard.n = 2};
+	unsigned int i, j, way, ipv6;
+
+	(void)state;
+	g.guard.addresses[0] = (struct xv_guard_address){.len = 32, .addr = IP4(10, 0, 0, 5)};
+	g.guard.addresses[1] = (struct xv_guard_address){.len = 128, .ipv6 = 1, .addr = own_ip6};
+	for (i = 0; i < 2; i++)
+		memcpy(g.guard.addresses[i].mac, own_mac, 6);
+	for (i = 0; i < n * n * 4; i++) {
+		struct xv_flow_key key = {.ip_proto = 17, .tp_src = rte_cpu_to_be_16(ports[i / 4 % n]),
+					  .tp_dst = rte_cpu_to_be_16(ports[i / 4 / n])};
+		struct xv_flow_key mask = {0}, guard_mask = {0};
+		enum xv_verdict verdict;
+		bool tracks, passes;
+
+		way = i & 1;
+		ipv6 = i >> 1 & 1;
+		key.eth_type = ipv6 ? RTE_BE16(0x86dd) : RTE_BE16(0x0800);
+		key.ip_src = ipv6 ? own_ip6 : IP4(10, 0, 0, 5);
+		memcpy(key.eth_src, own_mac, 6);
+		tracks = xv_firewall_tracks(&key, &mask);
+		verdict = ask(&f, (enum xv_firewall_way)way, &key);
+		passes = xv_guard_check(&g.guard, &key, &guard_mask);
+		/* Nobody who is the same under the mask gets another answer. */
+		for (j = 0; j < n * n; j++) {
+			struct xv_flow_key other = key, unused = {0};
+
+			other.tp_src = rte_cpu_to_be_16(ports[j % n]);
+			other.tp_dst = rte_cpu_to_be_16(ports[j / n]);
+			if (((other.tp_src ^ key.tp_src) & mask.tp_src) == 0 &&
+			    ((other.tp_dst ^ key.tp_dst) & mask.tp_dst) == 0) {
+				assert_int_equal(xv_firewall_tracks(&other, &unused), tracks);
+				assert_int_equal(ask(&f, (enum xv_firewall_way)way, &other), verdict);
+			}
+			if (((other.tp_src ^ key.tp_src) & guard_mask.tp_src) == 0)
+				assert_int_equal(xv_guard_check(&g.guard, &other, &unused), passes);
+		}
+		if (ports[i / 4 % n] >= 1024) {
+			assert_int_equal(__builtin_popcount(mask.tp_src), 1);
+			assert_int_equal(__builtin_popcount(guard_mask.tp_src), 1);
+			assert_int_equal(mask.tp_dst | guard_mask.tp_dst, 0);
+		}
+	}
+	xv_policy_destroy((struct xv_policy *)(uintptr_t)f.egress);
+	xv_policy_destroy((struct xv_policy *)(uintptr_t)f.ingress);
+}
+
 /* ---- Guard ---- */
 
 #define V4 .eth_type = RTE_BE16(0x0800)
@@ -244,6 +301,7 @@ int main(void)
 		cmocka_unit_test(related_packets_follow_their_connection),
 		cmocka_unit_test(mask_holds_the_answer),
 		cmocka_unit_test(housekeeping_needs_no_rule),
+		cmocka_unit_test(housekeeping_tells_ports_by_few_bits),
 		cmocka_unit_test(guard_table),
 	};
 
