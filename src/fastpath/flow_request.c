@@ -10,8 +10,10 @@ struct xv_flow_requests xv_flow_requests;
 
 struct xv_flow *xv_flow_lookup(struct xv_worker *w, const struct xv_flow_key *key)
 {
-	struct xv_cls_rule *rule =
-		xv_classifier_lookup(xv_flow_classifier, w->flow_reader, (const uint64_t *)(const void *)key);
+	/* Flows are disjoint, and those of one stage of a pipeline few, as masks go. */
+	uint64_t hint = ((uint64_t)key->recirc_id << 32 | key->in_port) + ((uint64_t)key->ct_state << 20);
+	struct xv_cls_rule *rule = xv_classifier_lookup_recent(xv_flow_classifier, w->flow_reader,
+							       (const uint64_t *)(const void *)key, hint);
 
 	return rule != NULL ? (struct xv_flow *)(void *)((uint8_t *)rule - offsetof(struct xv_flow, rule)) : NULL;
 }

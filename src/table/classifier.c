@@ -280,12 +280,19 @@ int xv_classifier_insert(struct xv_classifier *cls, struct xv_cls_rule *rule, co
 	return 0;
 }
 
+/* For readers that keep a rule in mind: xv_classifier_lookup_recent(). */
+static void count_removal(struct xv_classifier *cls)
+{
+	atomic_fetch_add_explicit(&cls->removals, 1, memory_order_release);
+}
+
 void xv_classifier_remove(struct xv_classifier *cls, struct xv_cls_rule *rule)
 {
 	struct xv_cls_subtable *st = rule->subtable;
 	uint64_t key[XV_CLS_MAX_WORDS];
 
 	xv_cls_table_del(table_of(st), rule);
+	count_removal(cls);
 	xv_cls_rule_expand(rule, key);
 	xv_cls_filters_del(cls, st, key);
 	cls->n_rules--;
@@ -307,6 +314,7 @@ void xv_classifier_replace(struct xv_classifier *cls, struct xv_cls_rule *old_ru
 	memcpy(new_rule->key, old_rule->key, st->n_words * sizeof(new_rule->key[0]));
 	b = xv_cls_table_locate(table_of(st), old_rule, &slot);
 	atomic_store_explicit(&b->slots[slot], new_rule, memory_order_release);
+	count_removal(cls);
 }
 
 void xv_classifier_rule_get(const struct xv_classifier *cls, const struct xv_cls_rule *rule,

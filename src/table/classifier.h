@@ -110,6 +110,11 @@ void xv_cls_reader_destroy(struct xv_classifier *cls, struct xv_cls_reader *read
  * or NULL. */
 struct xv_cls_rule *xv_classifier_lookup(const struct xv_classifier *cls,
 					 struct xv_cls_reader *reader, const uint64_t *key);
+/* worker. The same, for keys of which those with the same hint (any number) are mostly for the same
+ * few rules: what was found for it lately is asked first. Any rule that matches may be the answer. */
+struct xv_cls_rule *xv_classifier_lookup_recent(const struct xv_classifier *cls,
+						struct xv_cls_reader *reader, const uint64_t *key,
+						uint64_t hint);
 /* worker. The same for n <= XV_CLS_BURST keys. */
 void xv_classifier_lookup_burst(const struct xv_classifier *cls, struct xv_cls_reader *reader,
 				const uint64_t *const *keys, unsigned int n,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "table/classifier_state.h"
 
+#include <string.h>
+
 /* A filter is worth asking while, of late, it turned half of the packets away more often than not.
  * The others get a trial in one burst of so many. */
 #define WORTH_MAX    3
@@ -157,6 +159,47 @@ void xv_classifier_lookup_burst(const struct xv_classifier *cls, struct xv_cls_r
 		count(&reader->found, n - left);
 		count(&reader->visits, visits);
 	}
+}
+
+/* Before a rule's memory goes there is a grace period, and before that its removal was counted: a
+ * reader that sees the old number may still use it. */
+static void forget_removed(const struct xv_classifier *cls, struct xv_cls_reader *reader)
+{
+	uint64_t removals = atomic_load_explicit(&cls->removals, memory_order_acquire);
+
+	if (removals == reader->recent_removals)
+		return;
+	memset(reader->recent, 0, sizeof(reader->recent));
+	reader->recent_removals = removals;
+}
+
+struct xv_cls_rule *xv_classifier_lookup_recent(const struct xv_classifier *cls,
+						struct xv_cls_reader *reader, const uint64_t *key,
+						uint64_t hint)
+{
+	struct xv_cls_rule **recent = reader->recent[hint * MULTIPLIER >> 58], *rule;
+	unsigned int i;
+
+	forget_removed(cls, reader);
+	for (i = 0; i < RECENT_RULES && recent[i]; i++) {
+		rule = recent[i];
+		if (!rule_matches(rule->subtable, rule, key))
+			continue;
+		if (i > 0) { /* those that are asked for most come to the front */
+			recent[i] = recent[i - 1];
+			recent[i - 1] = rule;
+		}
+		count(&reader->hits[rule->subtable->id], 1);
+		count(&reader->lookups, 1);
+		count(&reader->found, 1);
+		return rule;
+	}
+	rule = xv_classifier_lookup(cls, reader, key);
+	if (rule) {
+		memmove(&recent[1], recent, (RECENT_RULES - 1) * sizeof(*recent));
+		recent[0] = rule;
+	}
+	return rule;
 }
 
 struct xv_cls_rule *xv_classifier_lookup(const struct xv_classifier *cls,

@@ -33,6 +33,9 @@
 #define PASSED_ONE     (UINT64_C(1) << 56)
 #define PASSED_FOREVER 0xff /* no longer counted: stays until the table is built anew */
 
+#define RECENT_SETS  64
+#define RECENT_RULES 4
+
 #define FILTER_BITS_MIN 256u
 #define FILTER_BITS_MAX 65536u
 #define FILTER_STEP     4 /* a filter grows by */
@@ -105,6 +108,8 @@ struct xv_cls_reader {
 	_Atomic uint64_t hits[XV_CLS_MAX_SUBTABLES]; /* by subtable id */
 	/* worker */
 	uint32_t bursts;
+	uint64_t recent_removals; /* the classifier's, when the rules below were all in it */
+	struct xv_cls_rule *recent[RECENT_SETS][RECENT_RULES]; /* found lately, by hint */
 	uint8_t worth[XV_CLS_MAX_SUBTABLES]
 		     [XV_CLS_MAX_STAGES]; /* of a filter: from 0 to WORTH_MAX */
 };
@@ -114,6 +119,7 @@ struct xv_cls_reader {
 struct xv_classifier {
 	/* readers */
 	_Atomic(struct order *) order;
+	_Atomic uint64_t removals; /* of rules, by removing or replacing them */
 	uint64_t multiplier;
 	/* control */
 	struct xv_cls_subtable *first, **last;

@@ -198,6 +198,8 @@ static void check_lookups(struct model *m)
 	for (i = 0; i < n; i++) {
 		check_found(m, keys[i], rules[i]);
 		assert_ptr_equal(xv_classifier_lookup(m->cls, m->reader, keys[i]), rules[i]);
+		check_found(m, keys[i], xv_classifier_lookup_recent(m->cls, m->reader, keys[i],
+								    unit_random(&m->seed, 3)));
 	}
 }
 
