@@ -98,7 +98,7 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 	struct xv_fused_place places[XV_BURST];
 	struct run run = {0};
 	uint32_t tick = (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT);
-	uint64_t evicted = xv_fused_evicted(w->fused), inserted = xv_fused_inserted(w->fused);
+	const uint64_t evicted = xv_fused_evicted(w->fused), inserted = xv_fused_inserted(w->fused);
 	uint32_t changes = changes_of(binding);
 	uint32_t now_ms = xv_worker_now_ms(w);
 	uint16_t i;
@@ -115,14 +115,10 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		struct rte_mbuf *m = pkts[i];
 		struct xv_fused_entry *e;
 
-		/* The long way of an earlier packet may have thrown entries out that the rest of the burst is about to use. */
-		if (unlikely(evicted != xv_fused_evicted(w->fused))) {
-			evicted = xv_fused_evicted(w->fused);
-			xv_fused_lookup_burst(w->fused, in->id, &pkts[i], (uint16_t)(n - i), &entries[i], &places[i]);
-		}
 		e = entries[i];
-		/* It may be of the same flow as one that has just gone the long way. */
-		if (unlikely(e == NULL && inserted != xv_fused_inserted(w->fused)))
+		/* The long way of an earlier packet may have thrown the entry out, or made one for packets like this. */
+		if (unlikely(evicted != xv_fused_evicted(w->fused) ||
+			     (e == NULL && inserted != xv_fused_inserted(w->fused))))
 			xv_fused_lookup_burst(w->fused, in->id, &pkts[i], 1, &e, &places[i]);
 		if (unlikely(e == NULL || !holds(w, e, m, &places[i], changes, now_ms))) {
 			if (e != NULL)
