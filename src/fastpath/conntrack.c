@@ -298,7 +298,7 @@ static int known(struct way *w, struct xv_conn *conn)
 	uint32_t incarnation = xv_conn_incarnation(atomic_load_explicit(&conn->generation, memory_order_relaxed));
 	uint32_t before = xv_conn_expires(conn);
 	enum xv_ct_verdict verdict;
-	bool shorter;
+	bool shorter, answered = false;
 	int rc;
 
 	check(w, false);
@@ -316,12 +316,15 @@ static int known(struct way *w, struct xv_conn *conn)
 		if (w->dir == XV_CT_REPLY && !(conn->flags & XV_CONN_SEEN_REPLY)) {
 			conn->flags |= XV_CONN_SEEN_REPLY;
 			changed(conn);
+			answered = true;
 		}
 		if (conn->flags & XV_CONN_HALF_OPEN &&
 		    conn->flags & (proto->handshake ? XV_CONN_ASSURED : XV_CONN_ASSURED | XV_CONN_SEEN_REPLY))
 			xv_ct_settle(w->ct, conn);
 		count_packet(w, conn);
 		rc = pass(w, conn, false);
+		/* Many connections are one question and one answer: what is done for the next packet pays from the second on. */
+		w->hit->steady &= !answered;
 	} else {
 		xv_conn_unlock(conn);
 		rc = invalid(w);

@@ -123,7 +123,8 @@ struct xv_ct_hit {
 	uint32_t generation;
 	uint8_t dir; /* enum xv_ct_dir */
 	bool error;  /* an ICMP error about it: no packet of its own */
-	bool steady; /* the next packets may be for xv_conntrack_advance(), and flows would see of them what they saw of this one */
+	bool steady; /* the next packets may be for xv_conntrack_advance(), and flows would see of them what they saw of this one; not
+		      * said of the first answer, which often is the only one */
 };
 
 /*

@@ -292,7 +292,8 @@ static void established_is_fused_and_counted(void **state)
 	answer(1);
 	ask(5);
 	answer(5);
-	assert_int_equal(hits(), 4 + 5);
+	assert_int_equal(inserted(), 2); /* one a direction: by the second of each, for the first may be all there is */
+	assert_int_equal(hits(), 4 + 4);
 	assert_int_equal(taken(2), 12);
 	c = connection();
 	assert_int_equal(c.packets[0], 6);
@@ -337,7 +338,7 @@ static void deleted_is_new_again(void **state)
 	assert_int_equal(hits(), before);
 	assert_int_equal(packets_of(rig.new), 2);
 	assert_int_equal(connection().packets[1], 1);
-	answer(1);
+	answer(2);
 	assert_int_equal(hits(), before + 1);
 }
 
