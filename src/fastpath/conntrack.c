@@ -520,6 +520,30 @@ bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_
 	return false;
 }
 
+void xv_conntrack_prefetch(const struct xv_conntrack *ct, uint16_t zone, const uint8_t *data, uint16_t l3, uint16_t l4)
+{
+	struct xv_ct_tuple tuple = {.zone = zone}, reply;
+	const uint8_t *ip = data + l3;
+
+	if (ip[0] >> 4 == 4) {
+		tuple.proto = ip[9];
+		memcpy(&tuple.src.words[3], ip + 12, 4);
+		memcpy(&tuple.dst.words[3], ip + 16, 4);
+	} else {
+		tuple.proto = ip[6];
+		tuple.ipv6 = true;
+		memcpy(&tuple.src, ip + 8, 16);
+		memcpy(&tuple.dst, ip + 24, 16);
+	}
+	if (tuple.proto != 6 && tuple.proto != 17)
+		return;
+	memcpy(&tuple.src_port, data + l4, 2);
+	memcpy(&tuple.dst_port, data + l4 + 2, 2);
+	xv_ct_prefetch(ct, &tuple);
+	xv_ct_tuple_reverse(&tuple, &reply);
+	xv_ct_prefetch(ct, &reply);
+}
+
 enum xv_drop xv_conntrack_why(int rc)
 {
 	switch (rc) {

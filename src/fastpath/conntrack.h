@@ -140,6 +140,11 @@ struct xv_ct_hit {
  */
 int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *action, struct rte_mbuf *m,
 			struct xv_flow_key *key, struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit);
+/*
+ * A packet of a common shape (see xv_conntrack_advance()) is about to be looked up in a zone, and perhaps committed: ask for the
+ * memory that this is going to need. A guess: with translation it is in vain.
+ */
+void xv_conntrack_prefetch(const struct xv_conntrack *ct, uint16_t zone, const uint8_t *data, uint16_t l3, uint16_t l4);
 /* What such a packet is dropped for. */
 enum xv_drop xv_conntrack_why(int rc);
 

@@ -120,6 +120,11 @@ static inline void prefetch(const struct xv_conn *conn)
 		rte_prefetch0((const uint8_t *)conn + i);
 }
 
+void xv_ct_prefetch(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple)
+{
+	rte_prefetch0(&ct->buckets[xv_ct_hash(ct, tuple) & ct->bucket_mask]);
+}
+
 /* Whoever has this tuple, expired or not; *generation: as it was before the look at the tuple. NULL: none. */
 static struct xv_conn *lookup(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint64_t hash,
 			      enum xv_ct_dir *dir, uint32_t *generation)
@@ -283,6 +288,7 @@ static uint32_t memory_take(struct xv_conntrack *ct, struct xv_ct_shard *shard)
 	if (index != 0) {
 		shard->free = ct->conns[index].older;
 		shard->n_free--;
+		prefetch(&ct->conns[shard->free]); /* it is next */
 	}
 	return index;
 }

@@ -116,6 +116,8 @@ static inline bool xv_conn_is_alive(const struct xv_conn *conn, uint32_t incarna
 
 uint64_t xv_ct_hash(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple);
 void xv_ct_count(struct xv_conntrack *ct, uint64_t hash, enum xv_ct_count what);
+/* The line where look-up of the tuple begins is going to be needed. */
+void xv_ct_prefetch(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple);
 
 /* Who has this tuple and is not expired, locked; NULL: nobody. */
 struct xv_conn *xv_ct_find(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint64_t hash, uint32_t now_ms,

@@ -91,6 +91,18 @@ static inline bool holds(struct xv_worker *w, const struct xv_fused_entry *e, co
 	return (e->flags & XV_FUSED_CT) == 0 || likely(advance(w, e, m, place, now_ms));
 }
 
+/* Those that go the long way are looked up as connections there, one after the other. */
+static void prefetch_connections(const struct xv_binding *binding, struct rte_mbuf *const *pkts, uint16_t n,
+				 struct xv_fused_entry *const *entries, const struct xv_fused_place *places)
+{
+	uint16_t i;
+
+	for (i = 0; i < n; i++)
+		if (unlikely(entries[i] == NULL && places[i].where != 0))
+			xv_conntrack_prefetch(xv_flow_conntrack, binding->zone, rte_pktmbuf_mtod(pkts[i], const uint8_t *),
+					      places[i].l3, places[i].l4);
+}
+
 void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
 		   uint16_t n)
 {
@@ -111,6 +123,8 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 			places[i].where = 0;
 		}
 	}
+	if (binding->tracked)
+		prefetch_connections(binding, pkts, n, entries, places);
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		struct xv_fused_entry *e;
