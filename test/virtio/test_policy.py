@@ -116,20 +116,29 @@ def rules(n, last):
 
 
 def test_many_flows_lose_nothing_while_rules_change(lab, policy):
-    """20,000 flows behind 1,000 rules at full load; the rules are replaced all the time by others that say the same."""
+    """20,000 flows behind 1,000 rules at full load; the rules are replaced all the time by others that say the same.
+
+    No more frames are under way than fit in the receiver's ring. Without that bound the load offers a sending ring more, and where
+    it and the worker get a CPU in turns only, the rest adds up in the worker until the output has no room: tx-full, rules or not.
+    """
     name = policy(*rules(1000, {'action': 'allow', 'protocol': 'udp'}))
     network = lab.network()
     ports = [lab.port(network=network, **{'egress_policy': name}) for _ in range(2)]
-    load = subprocess.Popen([program('xvio-load'), '--mode', 'check', '--seconds', '5', '--flows', '20000']
+    load = subprocess.Popen([program('xvio-load'), '--mode', 'check', '--seconds', '60', '--flows', '20000',
+                             '--window', '768']
                             + [s for p in ports for s in ('--port', 'socket=' + lab.path(p))],
                             stdout=subprocess.PIPE, text=True)
     wait(lambda: lab.show(ports[0])['rx_packets'] > 1000, 10, 'traffic')
-    changes = 0
+    changes, begin = 0, time.monotonic()
     while load.poll() is None:
         lab.daemon.rpc('policy.set', name=name,
                        rules=rules(999 + changes % 2, {'action': 'allow', 'protocol': 'udp'}))
         changes += 1
         time.sleep(0.02)
+        # a busy machine needs longer for as many
+        if time.monotonic() - begin > 5 and changes > 5 and \
+                sum(lab.show(p)['rx_packets'] for p in ports) > 110000:
+            load.terminate()
     result = json.loads(load.communicate()[0].strip().splitlines()[-1])
     assert result['lost'] == result['reordered'] == result['corrupt'] == 0, result
     assert result['received'] > 100000 and changes > 5
