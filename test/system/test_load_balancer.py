@@ -144,11 +144,19 @@ class Lab:
                     'net.ipv4.conf.all.arp_announce=2',
                     'net.ipv4.tcp_syn_linear_timeouts=0')
             for args in (['link', 'set', dev, 'address', mac(vm), 'up'], ['link', 'set', 'lo', 'up'],
-                         ['addr', 'add', ip(vm) + '/24', 'dev', dev], ['addr', 'add', ip(vm, True) + '/64', 'dev', dev]):
+                         ['addr', 'add', ip(vm) + '/24', 'dev', dev]):
                 run('ip', '-n', ns, *args)
-            if WHERE[vm][0] == 'blue':
-                run('ip', '-n', ns, 'route', 'add', 'default', 'via', '10.0.0.254')
-                run('ip', '-n', ns, 'route', 'add', 'default', 'via', '2001:db8:1::254')
+            self.addresses(vm)
+
+    @staticmethod
+    def addresses(vm):
+        """All that the kernel forgets when a link goes down."""
+        ns, dev = PREFIX + vm, PREFIX + vm
+        run('ip', '-n', ns, 'link', 'set', dev, 'up')
+        run('ip', '-n', ns, 'addr', 'replace', ip(vm, True) + '/64', 'dev', dev)
+        if WHERE[vm][0] == 'blue':
+            run('ip', '-n', ns, 'route', 'replace', 'default', 'via', '10.0.0.254')
+            run('ip', '-n', ns, 'route', 'replace', 'default', 'via', '2001:db8:1::254')
 
     def close(self):
         try:
@@ -169,7 +177,7 @@ class Lab:
         for vm in WHERE:
             run('ip', '-n', PREFIX + vm, 'neigh', 'flush', 'all', check=False)
             run('ip', '-n', PREFIX + vm, 'addr', 'flush', 'dev', 'lo', check=False)
-            run('ip', '-n', PREFIX + vm, 'link', 'set', PREFIX + vm, 'up')
+            self.addresses(vm)
         self.daemon.rpc('ct.flush')
 
     # what VMs do
@@ -307,9 +315,7 @@ def test_health(lab, health, v6):
     assert set(lab.served_by('c', vip, 80, 30)[0]) == set('df')
     assert [echoes(s) for s in streams] == [name != 'e' for name in names]
     assert [e['event'] for e in lab.daemon.rpc('event.list') if e['object'] == 'lb web'][-1] == 'down'
-    run('ip', '-n', PREFIX + 'e', 'link', 'set', PREFIX + 'e', 'up')
-    if v6:
-        run('ip', '-n', PREFIX + 'e', 'addr', 'add', ip('e', True) + '/64', 'dev', PREFIX + 'e')
+    lab.addresses('e')
     lab.ready('web')
     assert 'e' in lab.served_by('c', vip, 80, 40)[0]
 
