@@ -24,30 +24,31 @@
 #define NAP_MIN_US 50	/* first timer sleep where nothing can wake us ... */
 #define NAP_MAX_US 1000 /* ... doubled up to this */
 #define SWEEP_SETS 64	/* of the cache of fused flows, in a round: a few microseconds */
+#define LOOK_CYCLES 64	/* for each queue of the worker, between two looks at an empty one */
+#define LOOK_AHEAD 8	/* queues found to have packets before the first of them is served */
 
 /*
- * Whether to serve a queue now. Chasing a producer packet by packet costs both sides: wait until a
- * batch is there, or its time is up. A queue whose traffic is too slow to fill a batch in that time is
- * served at once, so that a ping does not wait for company.
+ * Whether a batch is there, or its time is up: chasing a producer packet by packet costs both sides. A
+ * queue whose traffic is too slow to fill a batch in that time is served at once, so that a ping does
+ * not wait for company.
  */
 static bool batch_is_ready(struct xv_worker *w, struct xv_poll_queue *q)
 {
 	uint64_t wait = atomic_load_explicit(&xv_batch_wait_cycles, memory_order_relaxed), expected;
 	uint16_t batch, backlog;
 
-	if (w->now < q->next_look)
-		return false;
 	batch = (uint16_t)atomic_load_explicit(&xv_batch, memory_order_relaxed);
 	backlog = q->port->ops->rx_backlog(q->port, q->queue, batch);
 	if (backlog == 0) {
 		q->waiting_since = 0;
+		q->next_look = w->now + w->look_pause;
 		return false;
 	}
 	if (backlog >= batch || wait == 0)
 		return true;
 	expected = (uint64_t)(batch - backlog) * q->cycles_per_packet;
 	if (q->waiting_since == 0) {
-		if (expected > wait)
+		if (expected > wait || q->last_served == 0) /* the first ever: of its traffic nothing is known */
 			return true;
 		q->waiting_since = w->now;
 	} else if (w->now - q->waiting_since >= wait) {
@@ -77,35 +78,49 @@ static bool wire_has_room(struct xv_worker *w, const struct xv_binding *binding,
 	return queues == 0 || w->outputs[peer->id].queue[queue % queues].n == 0;
 }
 
-static unsigned int poll_queue(struct xv_worker *w, struct xv_poll_queue *q)
+/* How many packets the queue may bring now; 0: it is held back. */
+static uint16_t may_bring(struct xv_worker *w, const struct xv_poll_queue *q, const struct xv_binding *binding)
+{
+	uint16_t n = XV_BURST;
+
+	if (binding->forward == XV_FORWARD_WIRE && !wire_has_room(w, binding, q->queue))
+		return 0;
+	if (unlikely(binding->rx_limit != NULL)) {
+		n = xv_rate_limit_allow(binding->rx_limit, n, w->now);
+		if (n == 0)
+			w->earliest = RTE_MIN(w->earliest, w->now + xv_rate_limit_wait(binding->rx_limit, w->now));
+	}
+	return n;
+}
+
+/*
+ * Whether to serve a queue now. Of many queues most are empty at any time: that is to be found out before
+ * anything else of them is touched.
+ */
+static bool is_due(struct xv_worker *w, struct xv_poll_queue *q)
+{
+	q->throttled = false;
+	if (q->queue >= atomic_load_explicit(&q->port->rx_queues, memory_order_relaxed)) {
+		q->next_look = w->now + w->look_pause;
+		return false;
+	}
+	return q->port->ops->rx_backlog == NULL || batch_is_ready(w, q);
+}
+
+static unsigned int serve_queue(struct xv_worker *w, struct xv_poll_queue *q)
 {
 	struct xv_port *port = q->port;
-	const struct xv_binding *binding;
+	const struct xv_binding *binding = atomic_load_explicit(&port->binding, memory_order_acquire);
 	struct rte_mbuf *pkts[XV_BURST];
 	uint16_t n = XV_BURST;
 
-	q->throttled = false;
-	if (q->queue >= atomic_load_explicit(&port->rx_queues, memory_order_relaxed))
-		return 0;
-	binding = atomic_load_explicit(&port->binding, memory_order_acquire);
 	if (binding != NULL) {
-		if (binding->forward == XV_FORWARD_WIRE && !wire_has_room(w, binding, q->queue)) {
+		n = may_bring(w, q, binding);
+		if (unlikely(n == 0)) {
 			q->throttled = true;
 			return 0;
 		}
-		if (unlikely(binding->rx_limit != NULL)) {
-			n = xv_rate_limit_allow(binding->rx_limit, n, w->now);
-			if (n == 0) {
-				uint64_t wait = xv_rate_limit_wait(binding->rx_limit, w->now);
-
-				q->throttled = true;
-				w->earliest = RTE_MIN(w->earliest, w->now + wait);
-				return 0;
-			}
-		}
 	}
-	if (port->ops->rx_backlog != NULL && !batch_is_ready(w, q))
-		return 0;
 	n = port->ops->rx(port, q->queue, pkts, n);
 	if (n == 0)
 		return 0;
@@ -122,6 +137,27 @@ static unsigned int poll_queue(struct xv_worker *w, struct xv_poll_queue *q)
 	count(&w->packets, n);
 	xv_pipeline_burst(w, port, q->queue, binding, pkts, n);
 	return n;
+}
+
+/*
+ * Queues with packets are served in groups. Looking at a queue has asked for the lines of its ring: they are on
+ * their way while the group's others are served.
+ */
+static unsigned int poll_queues(struct xv_worker *w, struct xv_poll_list *list)
+{
+	struct xv_poll_queue *due[LOOK_AHEAD];
+	unsigned int i, k, n = 0, moved = 0;
+
+	for (i = 0; i < list->n; i++) {
+		if (w->now >= list->queues[i].next_look && is_due(w, &list->queues[i]))
+			due[n++] = &list->queues[i];
+		if (n < LOOK_AHEAD && i + 1 < list->n)
+			continue;
+		for (k = 0; k < n; k++)
+			moved += serve_queue(w, due[k]);
+		n = 0;
+	}
+	return moved;
 }
 
 /* Frames that the control thread wants to have gone in somewhere. */
@@ -184,12 +220,9 @@ static void tidy_fragments(struct xv_worker *w, uint64_t barrier)
 	xv_fragments_expire(w->fragments, xv_worker_now_ms(w));
 }
 
-/* One time around. Returns how many packets moved. */
-static unsigned int poll_round(struct xv_worker *w)
+static void begin_round(struct xv_worker *w, const struct xv_poll_list *list)
 {
-	struct xv_poll_list *list = atomic_load_explicit(&w->list, memory_order_acquire);
-	uint64_t barrier = atomic_load_explicit(&xv_barrier_seq, memory_order_acquire);
-	unsigned int i, moved = 0;
+	uint64_t wait = atomic_load_explicit(&xv_batch_wait_cycles, memory_order_relaxed);
 
 	w->now = xv_clock_cycles();
 	if (unlikely(w->now >= w->next_s)) {
@@ -198,8 +231,19 @@ static unsigned int poll_round(struct xv_worker *w)
 	}
 	w->earliest = UINT64_MAX;
 	w->live = atomic_load_explicit(&xv_live_trace, memory_order_acquire);
-	for (i = 0; i < list->n; i++)
-		moved += poll_queue(w, &list->queues[i]);
+	/* With few queues as good as none. With many, looking at empty ones would be most of what the worker does. */
+	w->look_pause = RTE_MIN(list->n * (uint64_t)LOOK_CYCLES, wait / 4);
+}
+
+/* One time around. Returns how many packets moved. */
+static unsigned int poll_round(struct xv_worker *w)
+{
+	struct xv_poll_list *list = atomic_load_explicit(&w->list, memory_order_acquire);
+	uint64_t barrier = atomic_load_explicit(&xv_barrier_seq, memory_order_acquire);
+	unsigned int moved;
+
+	begin_round(w, list);
+	moved = poll_queues(w, list);
 	moved += poll_injected(w);
 	if (unlikely(w->n_waiting > 0))
 		xv_tunnel_waiting(w);
@@ -261,6 +305,23 @@ static bool arm(struct xv_poll_list *list, bool *timer)
 	return true;
 }
 
+/* Whose kick has woken us goes first: all else is cold by now, and looking around takes longer than serving it. */
+static void serve_woken(struct xv_worker *w, struct xv_poll_list *list, const struct epoll_event *events, int n)
+{
+	unsigned int moved = 0, k;
+	int i;
+
+	begin_round(w, list);
+	for (i = 0; i < n; i++)
+		for (k = 0; k < list->n; k++)
+			if (list->queues[k].tag == events[i].data.u32 && is_due(w, &list->queues[k]))
+				moved += serve_queue(w, &list->queues[k]);
+	if (moved == 0)
+		return;
+	(void)xv_output_flush_all(w);
+	count(&w->cycles_busy, xv_clock_tsc() - w->now);
+}
+
 /* Sleep until a queue, the control thread or the timer wakes us. */
 static void sleep_until_woken(struct xv_worker *w)
 {
@@ -268,6 +329,7 @@ static void sleep_until_woken(struct xv_worker *w)
 	struct epoll_event events[16];
 	struct timespec timeout = {.tv_sec = 3600};
 	bool timer = w->n_outputs > 0 || w->n_waiting > 0;
+	int n;
 
 	if (!arm(list, &timer))
 		return;
@@ -285,12 +347,14 @@ static void sleep_until_woken(struct xv_worker *w)
 	count(&w->sleeps, 1);
 	xv_rcu_offline(w->id);
 	/* The watchdog's signal is no reason to get up and spin. */
-	while (epoll_pwait2(w->epoll_fd, events, RTE_DIM(events), &timeout, NULL) < 0 && errno == EINTR)
-		;
+	do
+		n = epoll_pwait2(w->epoll_fd, events, RTE_DIM(events), &timeout, NULL);
+	while (n < 0 && errno == EINTR);
 	xv_rcu_online(w->id);
 	count(&w->wakeups, 1);
 	/* The list may be another one now; rings of the old that are gone need no disarming. */
 	list = atomic_load_explicit(&w->list, memory_order_acquire);
+	serve_woken(w, list, events, n);
 	disarm(list, list->n);
 }
 
@@ -301,7 +365,7 @@ static bool batches_pending(const struct xv_worker *w)
 	unsigned int i;
 
 	for (i = 0; i < list->n; i++)
-		if (list->queues[i].waiting_since != 0)
+		if (list->queues[i].waiting_since != 0 && !list->queues[i].throttled)
 			return true;
 	return false;
 }

@@ -116,7 +116,7 @@ static unsigned int n_workers(void)
 int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **worker,
 		     struct xv_err *err)
 {
-	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u32 = XV_NO_RXQ};
 	struct xv_worker *w;
 	unsigned int id;
 	int rc;
@@ -325,6 +325,7 @@ int xv_worker_set_queues(struct xv_worker *w, const struct xv_queue_ref *refs, u
 	for (i = 0; i < n; i++) {
 		list->queues[i].port = refs[i].port;
 		list->queues[i].queue = refs[i].queue;
+		list->queues[i].tag = xv_port_rxq_tag(refs[i].port, refs[i].queue);
 	}
 	/* Descriptors first: a wake-up too many does no harm, one too few would. */
 	for (i = 0; i < old->n; i++)

@@ -67,9 +67,10 @@ struct xv_port_outputs {
 struct xv_poll_queue {
 	struct xv_port *port;
 	uint16_t queue;
+	uint32_t tag;		    /* of the queue in what epoll says */
 	bool throttled;		    /* last poll was held back by rate limit or by a full output */
 	uint64_t waiting_since;	    /* cycles when packets were first seen to wait; 0 = none */
-	uint64_t next_look;	    /* do not look before: a batch cannot be there yet */
+	uint64_t next_look;	    /* do not look before: a batch cannot be there yet, or it was empty just now */
 	uint64_t last_served;
 	uint64_t cycles_per_packet; /* as packets arrive, smoothed */
 };
@@ -105,6 +106,7 @@ struct xv_live_trace;
 struct xv_worker {
 	_Atomic(struct xv_poll_list *) list;
 	uint64_t now;	  /* cycles at the start of this round */
+	uint64_t look_pause; /* an empty queue is not looked at again for so many cycles */
 	uint32_t now_s;	  /* coarse seconds, for the MAC tables */
 	uint64_t next_s;  /* cycles at which now_s is looked up again */
 	const struct xv_live_trace *live; /* the live trace that is on in this round, or NULL */

@@ -79,9 +79,9 @@ void xv_port_destroy(struct xv_port *port)
 
 /* Put the queue's descriptor into its worker's epoll set. A descriptor that cannot be watched (a hostile
  * front end may send anything) leaves the queue to the worker's timer. */
-static void watch(struct xv_port_rxq *q)
+static void watch(const struct xv_port *port, uint16_t queue, struct xv_port_rxq *q)
 {
-	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u32 = xv_port_rxq_tag(port, queue)};
 
 	if (q->fd < 0 || q->epoll_fd < 0)
 		return;
@@ -101,7 +101,7 @@ void xv_port_rxq_set_fd(struct xv_port *port, uint16_t queue, int fd)
 
 	unwatch(q);
 	q->fd = fd;
-	watch(q);
+	watch(port, queue, q);
 }
 
 void xv_port_rxq_set_worker(struct xv_port *port, uint16_t queue, int epoll_fd, int wake_fd)
@@ -111,7 +111,7 @@ void xv_port_rxq_set_worker(struct xv_port *port, uint16_t queue, int epoll_fd, 
 	unwatch(q);
 	q->epoll_fd = epoll_fd;
 	q->wake_fd = wake_fd;
-	watch(q);
+	watch(port, queue, q);
 }
 
 void xv_port_rxq_wake(struct xv_port *port, uint16_t queue)

@@ -162,6 +162,12 @@ void xv_port_init(struct xv_port *port, const struct xv_port_ops *ops,
 /* control, for kinds: the MTU as configured (0 = none), and that of the device (0 = the kind has none, or cannot tell), which
  * holds for tunnels where none is configured. */
 void xv_port_set_mtu(struct xv_port *port, uint16_t mtu, uint32_t device_mtu);
+/* What epoll says (data.u32) when the descriptor of a queue is ready; those of other things say XV_NO_RXQ. */
+#define XV_NO_RXQ UINT32_MAX
+static inline uint32_t xv_port_rxq_tag(const struct xv_port *port, uint16_t queue)
+{
+	return (uint32_t)port->id << 16 | queue;
+}
 /* control, for kinds: the wake-up descriptor of a queue is now fd (-1 = none). */
 void xv_port_rxq_set_fd(struct xv_port *port, uint16_t queue, int fd);
 /* control, for kinds: something changed that a sleeping worker must see (a ring came up). */

@@ -239,11 +239,31 @@ static uint16_t packed_backlog(const struct xv_vring *vq, uint16_t n)
 	return packed_is_avail(vq, vq->avail_idx, vq->avail_wrap) ? 1 : 0;
 }
 
+/* What the caller is about to receive. Of a split ring, descriptors are mostly used in the order of
+ * the ring. */
+static void prefetch_backlog(const struct xv_vring *vq, uint16_t n)
+{
+	const uint32_t per_line = 64 / sizeof(struct vring_desc);
+	uint32_t i, at;
+
+	if (vq->is_packed) {
+		for (i = 0, at = vq->avail_idx; i < n; i += per_line, at += per_line)
+			__builtin_prefetch(&vq->packed[at < vq->size ? at : at - vq->size]);
+		return;
+	}
+	at = vq->avail_idx & (vq->size - 1u);
+	__builtin_prefetch(&vq->avail->ring[at]);
+	for (i = 0; i < n; i += per_line)
+		__builtin_prefetch(&vq->desc[(at + i) & (vq->size - 1u)]);
+}
+
 uint16_t xv_vring_backlog(struct xv_vring *vq, uint16_t n)
 {
 	uint16_t most = n < vq->size ? n : vq->size, backlog;
 
 	backlog = vq->is_packed ? packed_backlog(vq, most) : split_backlog(vq, most);
+	if (backlog > 0) /* else the guest may be writing there */
+		prefetch_backlog(vq, backlog < most ? backlog : most);
 	return backlog >= most ? n : backlog;
 }
 
