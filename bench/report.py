@@ -12,7 +12,7 @@ def bound_cycles(mpps, tsc_hz):
 
 
 def label(row):
-    return f"density-{row['ports']}" if row["case"] == "density" else row["case"]
+    return f"{row['case']}-{row['ports']}" if row["case"].startswith("density") else row["case"]
 
 
 def table(rows, machine):

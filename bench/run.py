@@ -33,6 +33,7 @@ HUGEPAGES_MB = 2560  # OVS 1 GB, the load with 64 ports 0.7 GB, and room
 class Case:
     name: str
     ring: str = "split"
+    ring_size: int = 1024
     topology: str = "wire"  # or l2: one MAC-learning network; vxlan: port 1 is the uplink
     ports: int = 2
     frame_bytes: int = 64
@@ -50,6 +51,7 @@ DRIVER = {"split": "in-order=1", "packed": "packed=1,in-order=1,vectorized=1"}
 
 def all_cases(quick):
     density = (2, 64) if quick else (2, 8, 32, 64)
+    qemu_rings = 256  # what QEMU gives a guest that is not told otherwise
     return [Case("wire-split"), Case("wire-packed", ring="packed"), Case("l2", topology="l2"),
             Case("flow-1", topology="l2", flows=1, rules=1000),
             Case("flow-10k", topology="l2", flows=10000, rules=1000),
@@ -62,7 +64,9 @@ def all_cases(quick):
             Case("ct-vxlan-rx", topology="vxlan", flows=10000, rules=1000, sender=1, stateful=True),
             Case("cps", topology="l2", rules=1000, stateful=True, connect=True),
             Case("churn", topology="l2", flows=10000, rules=1000, churn=100000),
-            Case("idle", ports=32)] + [Case("density", ports=n) for n in density]
+            Case("idle", ports=32)] + \
+           [Case("density", ports=n, ring_size=qemu_rings) for n in density] + \
+           [Case("density-deep", ports=n) for n in density]
 
 
 class Hugepages:
@@ -111,7 +115,8 @@ class Bench:
             command.append("--hugepages")
         for i in range(case.ports):
             vxlan = f",vxlan={VNI}" if case.topology == "vxlan" and i == 1 else ""
-            command += ["--port", f"socket={system.socket(i)},{DRIVER[case.ring]}{vxlan}"]
+            command += ["--port", f"socket={system.socket(i)},{DRIVER[case.ring]},"
+                        f"queue-size={case.ring_size}{vxlan}"]
         if case.sender is not None:
             command += ["--from", str(case.sender)]
         if case.flows:
@@ -243,8 +248,8 @@ class Bench:
 
     def row(self, case, name, samples, base, why):
         row = {"case": case.name, "system": name, "ring": case.ring, "ports": case.ports,
-               "frame_bytes": case.frame_bytes, "flows": max(case.flows, case.ports),
-               "rules": case.rules, "hugepages": self.hugepages, "rounds": len(samples or [])}
+               "ring_size": case.ring_size, "frame_bytes": case.frame_bytes,
+               "flows": max(case.flows, case.ports), "rules": case.rules, "hugepages": self.hugepages, "rounds": len(samples or [])}
         if isinstance(why, tuple):
             return dict(row, error=why[1])
         if why:
