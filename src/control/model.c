@@ -404,7 +404,7 @@ static const char *user_of(const json_t *model, const char *by, const char *type
 
 int xv_model_del(json_t *model, const struct xv_object *type, const char *name, struct xv_err *err)
 {
-	static const char *const users[] = {"port", "network", "vtep", "wire", "lb", "router"};
+	static const char *const users[] = {"port", "network", "vtep", "wire", "group", "lb", "router"};
 	json_t *objects = json_object_get(model, type->name);
 	const char *user;
 

@@ -262,7 +262,8 @@ uint16_t xv_vring_backlog(struct xv_vring *vq, uint16_t n)
 	uint16_t most = n < vq->size ? n : vq->size, backlog;
 
 	backlog = vq->is_packed ? packed_backlog(vq, most) : split_backlog(vq, most);
-	prefetch_backlog(vq, backlog < most ? backlog : most);
+	if (backlog > 0) /* else the guest may be writing there */
+		prefetch_backlog(vq, backlog < most ? backlog : most);
 	return backlog >= most ? n : backlog;
 }
 
