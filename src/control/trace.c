@@ -655,6 +655,10 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			run_copy(k, data, a->bytes - (uint32_t)sizeof(*a));
 			break;
 		case XV_ACT_CLONE:
+			if (last) {
+				run(k, data, a->bytes - (uint32_t)sizeof(*a));
+				return;
+			}
 			run_copy(k, data, a->bytes - (uint32_t)sizeof(*a));
 			break;
 		case XV_ACT_CHECK_LEN: {

@@ -477,7 +477,9 @@ static void flows_of_others(void **state)
 	xv_actions_open(&b, XV_ACT_CHECK_LEN, 100);
 	xv_actions_add(&b, XV_ACT_OUTPUT, 3, NULL, 0);
 	xv_actions_otherwise(&b);
+	xv_actions_open(&b, XV_ACT_CLONE, 0); /* the last thing: no copy */
 	xv_actions_add(&b, XV_ACT_OUTPUT, 4, NULL, 0);
+	xv_actions_close(&b);
 	xv_actions_close(&b);
 	assert_int_equal(xv_actions_finish(&b, &spec.actions), 0);
 	assert_int_equal(xv_flow_add(&spec, &flow), 0);
