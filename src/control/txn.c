@@ -334,6 +334,24 @@ static int create_tunnels(struct txn *t)
 	return 0;
 }
 
+static int create_dynamic(struct txn *t)
+{
+	const json_t *daemon = json_object_get(t->to, "daemon");
+	struct xv_host_port *p;
+	const char *name;
+	json_t *config;
+	int rc;
+
+	json_object_foreach (json_object_get(t->to, "dynamic"), name, config) {
+		if (xv_host_port_lookup(t->host, name) != NULL)
+			continue;
+		rc = xv_host_port_create(t->host, config, daemon, &p, t->err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 /*
  * Exchange the marks: what came with the transaction counts as leaving, what leaves as staying, so
  * that the old model can be settled. Called twice it restores them.
@@ -559,7 +577,7 @@ static int commit(struct txn *t)
 
 		if (p != NULL) {
 			json_decref(p->config);
-			p->config = json_incref(get(t->to, "port", p->port->name));
+			p->config = json_incref(xv_model_port(t->to, p->port->name));
 		}
 	}
 	if (t->metrics_changed) {
@@ -602,6 +620,8 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	rc = check_start_keys(&t);
 	if (rc < 0)
 		return rc;
+	if (json_object_get(desired, "dynamic") == NULL && json_object_get(host->model, "dynamic") != NULL)
+		json_object_set(desired, "dynamic", json_object_get(host->model, "dynamic"));
 	if (json_object_set_new(desired, "tunnel", xv_tunnels_derive(desired)) < 0 || xv_firewalls_derive(desired) < 0)
 		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 	diff = xv_model_diff(t.from, t.to);
@@ -637,6 +657,8 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	if (rc == 0)
 		rc = create_tunnels(&t);
 	if (rc == 0)
+		rc = create_dynamic(&t);
+	if (rc == 0)
 		rc = commit(&t);
 	if (rc < 0)
 		undo(&t, released);
@@ -651,4 +673,18 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	host->has_started = true;
 	*changes = diff;
 	return 0;
+}
+
+int xv_txn_set_dynamic_ports(struct xv_host *host, json_t *ports, struct xv_err *err)
+{
+	json_t *desired = json_copy(host->model), *changes;
+	int rc;
+
+	if (desired == NULL || json_object_set_new(desired, "dynamic", ports) < 0) {
+		json_decref(desired);
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	}
+	rc = xv_txn_apply(host, desired, NULL, false, &changes, err);
+	json_decref(rc == 0 ? changes : desired);
+	return rc;
 }

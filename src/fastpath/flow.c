@@ -14,12 +14,13 @@
 #include "base/lazy_memory.h"
 #include "fastpath/flow_request.h"
 #include "fastpath/fused.h"
+#include "fastpath/packet_out.h"
 #include "fastpath/resolve.h"
 #include "fastpath/rule_log.h"
+#include "fastpath/upcall.h"
 #include "fastpath/worker_state.h"
 #include "table/rcu.h"
 
-#define CONNECTIONS (1u << 21)
 #define HALF_OPEN_PER_PORT 65536 /* and zone */
 #define REQUESTS 4096	      /* that may wait for the control thread */
 #define REQUESTS_A_POLL 1024
@@ -66,7 +67,7 @@ int xv_flows_init(void)
 	static const unsigned int stages[] = {XV_FLOW_STAGE_TUNNEL, XV_FLOW_STAGE_L2, XV_FLOW_STAGE_L3,
 					      XV_FLOW_STAGE_L4, XV_FLOW_FIXED_WORDS, XV_FLOW_WORDS};
 	struct xv_conntrack_config connections = {
-		.connections = CONNECTIONS,
+		.connections = XV_FLOW_CONNECTIONS,
 		.half_open_per_port = HALF_OPEN_PER_PORT,
 		.pick_up = true,
 		.now_ms = xv_clock_ms(xv_clock_cycles()),
@@ -94,6 +95,10 @@ int xv_flows_init(void)
 	for (i = 0; i < REQUESTS; i++)
 		(void)rte_ring_sp_enqueue(xv_flow_requests.free, &requests[i]);
 	rc = xv_rule_log_init();
+	if (rc == 0)
+		rc = xv_upcalls_init();
+	if (rc == 0)
+		rc = xv_packet_outs_init();
 	if (rc == 0)
 		rc = xv_conntrack_create(&connections, &xv_flow_conntrack);
 	if (rc != 0)
@@ -134,6 +139,8 @@ void xv_flows_fini(void)
 	}
 	while ((flow = dying) != NULL) {
 		dying = flow->next;
+		if (flow->gone != NULL)
+			flow->gone(flow, flow->gone_arg);
 		flow_free(flow);
 	}
 	dying_end = &dying;
@@ -151,6 +158,8 @@ void xv_flows_fini(void)
 	xv_conntrack_destroy(xv_flow_conntrack);
 	xv_flow_conntrack = NULL;
 	xv_rule_log_fini();
+	xv_upcalls_fini();
+	xv_packet_outs_fini();
 	if (xv_flows_event_fd >= 0)
 		close(xv_flows_event_fd);
 	xv_flows_event_fd = -1;
@@ -310,6 +319,13 @@ void xv_flow_del(struct xv_flow *flow)
 	dying_end = &flow->next;
 }
 
+void xv_flow_del_then(struct xv_flow *flow, void (*gone)(struct xv_flow *flow, void *arg), void *arg)
+{
+	flow->gone = gone;
+	flow->gone_arg = arg;
+	xv_flow_del(flow);
+}
+
 struct xv_flow *xv_flow_by_id(uint64_t id)
 {
 	struct xv_flow *flow = by_id[id % ID_BUCKETS];
@@ -432,6 +448,8 @@ bool xv_flows_poll(void)
 		dying = flow->next;
 		if (dying == NULL)
 			dying_end = &dying;
+		if (flow->gone != NULL)
+			flow->gone(flow, flow->gone_arg);
 		free_slots[n_free_slots++] = flow->slot;
 		xv_rcu_defer(flow_free, flow);
 	}

@@ -34,6 +34,8 @@
 	X(FRAG_TIMEOUT, "frag-timeout", "the rest of the fragment's datagram did not come in time") \
 	X(FRAG_LIMIT, "frag-limit", "too many fragments wait for the rest of their datagrams")      \
 	X(NO_FLOW, "no-flow", "no flow matches, and nobody decides")                               \
+	X(UPCALL_FULL, "upcall-full", "too many packets of the port wait for the slow path already") \
+	X(UPCALL_NOBODY, "upcall-nobody", "for the slow path, but nobody is there")                \
 	X(ACTION, "action", "the flow's actions end without sending it")                           \
 	X(METER, "meter", "over the rate of its meter")                                            \
 	X(DEPTH, "depth", "recirculated more often than is allowed")                               \

@@ -53,6 +53,7 @@ struct xv_port_config {
 	uint16_t queues;	  /* queue pairs, from 1 */
 	uint16_t mtu;		  /* 0 = unset */
 	bool csum, tso;		  /* offer these offloads */
+	bool passive;		  /* tap: whether it is up, and its MTU, are somebody else's to say */
 };
 
 /* What the kind knows and others show. Filled by info() on the control thread. */
