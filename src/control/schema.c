@@ -62,6 +62,7 @@ static const struct xv_key daemon_keys[] = {
 	 .help = "a worker polls this long without work before it sleeps"},
 	{.name = "ovs_socket",
 	 .type = XV_TYPE_PATH,
+	 .max = XV_SOCKET_PATH_MAX,
 	 .flags = XV_KEY_START,
 	 .example = "/run/xvio/ovs.sock",
 	 .help = "where xvio-vswitchd connects, so that Open vSwitch decides about ports of its own; unset: it cannot"},

@@ -528,6 +528,8 @@ static void put_tuple(struct xv_ovs_message *m, const struct xv_flow_key *key)
 void xv_ovs_put_metadata(struct xv_ovs_message *m, const struct xv_ovs_datapath *dp, const struct xv_flow_key *key)
 {
 	uint32_t port = xv_ovs_port_number(dp, key->in_port);
+	struct ovs_key_ethernet eth;
+	rte_be16_t eth_type;
 
 	xv_ovs_put_attr(m, OVS_KEY_ATTR_RECIRC_ID, &key->recirc_id, 4);
 	if (port != UINT32_MAX)
@@ -535,8 +537,16 @@ void xv_ovs_put_metadata(struct xv_ovs_message *m, const struct xv_ovs_datapath 
 	xv_ovs_put_attr(m, OVS_KEY_ATTR_DP_HASH, &key->dp_hash, 4);
 	xv_ovs_put_attr(m, OVS_KEY_ATTR_SKB_MARK, &key->skb_mark, 4);
 	xv_ovs_put_attr(m, OVS_KEY_ATTR_PRIORITY, &key->skb_priority, 4);
-	if (key->packet_type != 0)
+	/* By one of these OVS tells what the packet begins with. */
+	if (key->packet_type == 0) {
+		memcpy(eth.eth_src, key->eth_src, 6);
+		memcpy(eth.eth_dst, key->eth_dst, 6);
+		xv_ovs_put_attr(m, OVS_KEY_ATTR_ETHERNET, &eth, sizeof(eth));
+	} else {
+		eth_type = rte_cpu_to_be_16((uint16_t)rte_be_to_cpu_32(key->packet_type));
 		xv_ovs_put_attr(m, OVS_KEY_ATTR_PACKET_TYPE, &key->packet_type, 4);
+		xv_ovs_put_attr(m, OVS_KEY_ATTR_ETHERTYPE, &eth_type, 2);
+	}
 	if (key->ct_state != 0) {
 		xv_ovs_put_attr(m, OVS_KEY_ATTR_CT_STATE, &key->ct_state, 4);
 		xv_ovs_put_attr(m, OVS_KEY_ATTR_CT_ZONE, &key->ct_zone, 2);
