@@ -136,8 +136,14 @@ dpif_xvio_destroy(struct dpif *dpif)
 {
     struct ofpbuf request;
 
+    int error;
+
     xvio_request_init(&request, XV_OVS_DP_DEL);
-    return xvio_transact(dpif_xvio_cast(dpif)->pool, &request, NULL);
+    error = xvio_transact(dpif_xvio_cast(dpif)->pool, &request, NULL);
+    if (!error) {
+        xvio_tap_destroy(dpif->base_name); /* of the local port */
+    }
+    return error;
 }
 
 static int

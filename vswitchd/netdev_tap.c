@@ -59,8 +59,8 @@ xvio_tap_create(const char *name)
 }
 
 /* Unless xviod still holds it: then vswitchd ends, and traffic goes on. */
-static void
-tap_destroy(const char *name)
+void
+xvio_tap_destroy(const char *name)
 {
     int fd;
 
@@ -85,7 +85,7 @@ netdev_xviotap_construct(struct netdev *netdev)
     }
     error = netdev_linux_class.construct(netdev);
     if (error) {
-        tap_destroy(netdev_get_name(netdev));
+        xvio_tap_destroy(netdev_get_name(netdev));
     }
     return error;
 }
@@ -94,7 +94,7 @@ static void
 netdev_xviotap_destruct(struct netdev *netdev)
 {
     netdev_linux_class.destruct(netdev);
-    tap_destroy(netdev_get_name(netdev));
+    xvio_tap_destroy(netdev_get_name(netdev));
 }
 
 void

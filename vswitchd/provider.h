@@ -70,6 +70,7 @@ int dpif_xvio_ct_get_features(struct dpif *, enum ct_features *);
 /* netdev_tap.c */
 void netdev_xviotap_register(void);
 int xvio_tap_create(const char *name);
+void xvio_tap_destroy(const char *name);
 
 /* netdev_vhost.c */
 void netdev_xviovhost_register(void);

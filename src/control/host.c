@@ -203,7 +203,7 @@ static int port_config(const json_t *object, const json_t *daemon, struct xv_por
 		.passive = json_is_true(json_object_get(object, "passive")),
 	};
 	snprintf(config->name, sizeof(config->name), "%s", text_of(object, "name"));
-	for (unsigned int k = XV_PORT_VHOST; k <= XV_PORT_TUNNEL; k++) {
+	for (unsigned int k = XV_PORT_VHOST; k <= XV_PORT_KERNEL; k++) {
 		if (strcmp(xv_port_kind_name(k), kind) == 0) {
 			config->kind = k;
 			return 0;

@@ -240,7 +240,7 @@ static int ct(struct translation *t, struct xv_attrs attrs)
 			ok = xv_attr_len(a) == 4;
 			break;
 		case OVS_CT_ATTR_TIMEOUT:
-			ok = xv_ovs_ct_policy(xv_attr_data(a), xv_attr_len(a), &ct.timeouts);
+			ct.timeouts = xv_ovs_ct_policy(xv_attr_data(a), xv_attr_len(a));
 			break;
 		default:
 			return refuse(t, "ct: unknown field");

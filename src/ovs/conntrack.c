@@ -20,21 +20,20 @@ static uint32_t now_ms(void)
 	return xv_clock_ms(xv_clock_cycles());
 }
 
-bool xv_ovs_ct_policy(const void *name, uint32_t len, uint32_t *policy)
+uint32_t xv_ovs_ct_policy(const void *name, uint32_t len)
 {
 	char text[32], *end;
 	size_t prefix = strlen(XV_OVS_POLICY_NAME);
 	unsigned long id;
 
-	if (len == 0 || len >= sizeof(text))
-		return false;
+	if (len >= sizeof(text))
+		return 0;
 	memcpy(text, name, len);
 	text[len] = '\0';
 	if (strncmp(text, XV_OVS_POLICY_NAME, prefix) != 0 || text[prefix] < '0' || text[prefix] > '9')
-		return false;
+		return 0;
 	id = strtoul(text + prefix, &end, 10);
-	*policy = (uint32_t)id;
-	return *end == '\0' && id < XV_CT_POLICIES;
+	return *end == '\0' && id < XV_CT_POLICIES ? (uint32_t)id : 0;
 }
 
 static void tuple_out(const struct xv_ct_tuple *from, struct xv_ovs_tuple *to)

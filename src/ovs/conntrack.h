@@ -4,8 +4,8 @@
 
 #include "ovs/message.h"
 
-/* The timeout policy that a ct action names (XV_OVS_POLICY_NAME). False: it is none of ours. */
-bool xv_ovs_ct_policy(const void *name, uint32_t len, uint32_t *policy);
+/* The timeout policy that a ct action names (XV_OVS_POLICY_NAME); as in the kernel, one that is not there is the default. */
+uint32_t xv_ovs_ct_policy(const void *name, uint32_t len);
 
 /* Requests; items are those of the request. 0 or -errno. */
 int xv_ovs_ct_dump(const void *items, uint32_t len, struct xv_ovs_message *m);

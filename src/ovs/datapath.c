@@ -84,17 +84,14 @@ static void host_name(const struct xv_ovs_datapath *dp, const char *name, char *
 static json_t *host_config(const struct xv_ovs_datapath *dp, const char *name, const struct xv_ovs_port_config *c)
 {
 	const char *kind = "tunnel";
-	char device[128];
 	json_t *config;
 
 	switch (c->kind) {
 	case XV_OVS_PORT_KERNEL:
-		kind = "ethdev";
-		snprintf(device, sizeof(device), "net_af_packet_%s,iface=%s", c->device, c->device);
+		kind = "kernel";
 		break;
 	case XV_OVS_PORT_DEVICE:
 		kind = "ethdev";
-		snprintf(device, sizeof(device), "%s", c->device);
 		break;
 	case XV_OVS_PORT_INTERNAL:
 		kind = "tap";
@@ -109,12 +106,12 @@ static json_t *host_config(const struct xv_ovs_datapath *dp, const char *name, c
 			   (int)c->queues, "csum", 1, "tso", 1);
 	if (config == NULL)
 		return NULL;
-	if (strcmp(kind, "ethdev") == 0)
-		json_object_set_new(config, "device", json_string(device));
-	if (c->kind == XV_OVS_PORT_INTERNAL) {
+	if (c->kind == XV_OVS_PORT_DEVICE)
+		json_object_set_new(config, "device", json_string(c->device));
+	if (c->kind == XV_OVS_PORT_INTERNAL || c->kind == XV_OVS_PORT_KERNEL)
 		json_object_set_new(config, "interface", json_string(c->device));
+	if (c->kind == XV_OVS_PORT_INTERNAL)
 		json_object_set_new(config, "passive", json_true());
-	}
 	if (c->kind == XV_OVS_PORT_VHOST) {
 		json_object_set_new(config, "socket", json_string(c->socket));
 		json_object_set_new(config, "mode", json_string(c->client ? "client" : "server"));

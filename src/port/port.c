@@ -15,11 +15,12 @@ const struct xv_port_ops *const xv_port_kinds[] = {
 	[XV_PORT_TAP] = &xv_tap_port_ops,
 	[XV_PORT_DUMMY] = &xv_dummy_port_ops,
 	[XV_PORT_TUNNEL] = &xv_tunnel_port_ops,
+	[XV_PORT_KERNEL] = &xv_kernel_port_ops,
 };
 
 const char *xv_port_kind_name(enum xv_port_kind kind)
 {
-	static const char *const names[] = {"vhost", "ethdev", "tap", "dummy", "tunnel"};
+	static const char *const names[] = {"vhost", "ethdev", "tap", "dummy", "tunnel", "kernel"};
 
 	return names[kind];
 }
