@@ -314,7 +314,7 @@ static int push_vlan(struct translation *t, const struct nlattr *a)
 	if (!xv_attr_get(a, &in, sizeof(in)))
 		return refuse(t, "push_vlan: malformed");
 	vlan.tpid = in.vlan_tpid;
-	vlan.tci = in.vlan_tci & ~RTE_BE16(0x1000);
+	vlan.tci = in.vlan_tci;
 	xv_actions_add(&t->b, XV_ACT_PUSH_VLAN, 0, &vlan, sizeof(vlan));
 	return 0;
 }

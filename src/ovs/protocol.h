@@ -139,7 +139,7 @@ enum xv_ovs_op { XV_OVS_OP_PUT = 1, XV_OVS_OP_DEL, XV_OVS_OP_GET, XV_OVS_OP_EXEC
 #define XV_OVS_ACTION_DROP 1002	       /* u32: why, enum xlate_error */
 #define XV_OVS_ACTION_LB_OUTPUT 1003   /* u32: bond */
 
-/* struct ovs_action_push_tnl */
+/* struct ovs_action_push_tnl; the attribute ends behind header_len bytes of header */
 struct xv_ovs_tunnel_push {
 	uint32_t tnl_port, out_port;
 	uint32_t header_len;

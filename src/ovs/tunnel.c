@@ -165,10 +165,14 @@ int xv_ovs_tunnel_push(const struct xv_ovs_datapath *dp, const struct nlattr *a,
 {
 	struct xv_encap_params params = {0};
 	const struct xv_ovs_port *port;
-	struct xv_ovs_tunnel_push push;
+	struct xv_ovs_tunnel_push push = {0};
+	const uint32_t before = offsetof(struct xv_ovs_tunnel_push, header), len = xv_attr_len(a);
 	struct xv_encap encap;
 
-	if (!xv_attr_get(a, &push, sizeof(push)) || push.header_len > sizeof(push.header))
+	/* The attribute ends with the headers. */
+	if (len >= before && len <= sizeof(push))
+		memcpy(&push, xv_attr_data(a), len);
+	if (len < before || push.header_len > len - before || push.header_len > sizeof(push.header))
 		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "action tnl_push: malformed");
 	port = xv_ovs_port_by_number(dp, push.tnl_port);
 	if (port == NULL || port->kind != XV_OVS_PORT_TUNNEL ||

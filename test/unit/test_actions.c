@@ -19,6 +19,7 @@
 #include "fastpath/fused.h"
 #include "fastpath/ledger.h"
 #include "fastpath/meter.h"
+#include "fastpath/upcall.h"
 #include "fastpath/worker.h"
 #include "port/dummy.h"
 #include "port/eal.h"
@@ -840,9 +841,11 @@ static void hash_chooses_a_flow(void **state)
 
 /* ---- What is refused ---- */
 
-static void punt(struct xv_actions_builder *b)
+static void long_punt(struct xv_actions_builder *b)
 {
-	xv_actions_add(b, XV_ACT_PUNT, XV_DROP_MAX, NULL, 0);
+	static const uint8_t said[XV_UPCALL_DATA_MAX + 8];
+
+	xv_actions_add(b, XV_ACT_PUNT, 0, said, sizeof(said));
 }
 
 static void far_port(struct xv_actions_builder *b)
@@ -980,7 +983,7 @@ static const struct {
 	build_fn *build;
 	const char *why; /* part of the sentence */
 } refusals[] = {
-	{UDP, punt, "punt"},
+	{UDP, long_punt, "punt"},
 	{UDP, far_port, "port that cannot be"},
 	{UDP, odd_reason, "no such reason"},
 	{UDP, drop_first, "not its last"},
