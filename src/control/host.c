@@ -231,9 +231,10 @@ static int port_config(const json_t *object, const json_t *daemon, struct xv_por
 		.mtu = (uint16_t)number_of(object, "mtu"),
 		.csum = json_is_true(json_object_get(object, "csum")),
 		.tso = json_is_true(json_object_get(object, "tso")),
+		.passive = json_is_true(json_object_get(object, "passive")),
 	};
 	snprintf(config->name, sizeof(config->name), "%s", text_of(object, "name"));
-	for (unsigned int k = XV_PORT_VHOST; k <= XV_PORT_INTERNAL; k++) {
+	for (unsigned int k = XV_PORT_VHOST; k <= XV_PORT_KERNEL; k++) {
 		if (strcmp(xv_port_kind_name(k), kind) == 0) {
 			config->kind = k;
 			return 0;
@@ -334,7 +335,7 @@ int xv_host_port_create(struct xv_host *host, json_t *config, const json_t *daem
 		free(p);
 		return rc;
 	}
-	rc = device.kind == XV_PORT_TUNNEL ? tunnel_create(host, config, p, err) : 0;
+	rc = text_of(config, "vtep") != NULL ? tunnel_create(host, config, p, err) : 0;
 	if (rc < 0) {
 		xv_port_destroy(p->port);
 		free(p);

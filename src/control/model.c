@@ -562,7 +562,9 @@ json_t *xv_model_port(const json_t *model, const char *name)
 
 	if (port == NULL)
 		port = xv_model_get(model, "tunnel", name);
-	return port != NULL ? port : xv_model_get(model, "internal", name);
+	if (port == NULL)
+		port = xv_model_get(model, "internal", name);
+	return port != NULL ? port : xv_model_get(model, "dynamic", name);
 }
 
 const char *xv_model_resource(const json_t *port, char *buf, size_t size)
@@ -807,6 +809,14 @@ json_t *xv_model_diff(const json_t *from, const json_t *to)
 			else if (!json_equal(old, new))
 				json_array_append_new(lines, change_line(type, name, old, new));
 		}
+	}
+	json_object_foreach (json_object_get(from, "dynamic"), name, old) {
+		if (!json_equal(old, xv_model_get(to, "dynamic", name)))
+			json_array_append_new(lines, json_sprintf("- dynamic %s", name));
+	}
+	json_object_foreach (json_object_get(to, "dynamic"), name, new) {
+		if (!json_equal(new, xv_model_get(from, "dynamic", name)))
+			json_array_append_new(lines, json_sprintf("+ dynamic %s", name));
 	}
 	return lines;
 }

@@ -43,8 +43,8 @@ int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t 
 /* The object of that type and name, or NULL (borrowed). For "daemon" name is ignored. */
 json_t *xv_model_get(const json_t *model, const char *type, const char *name);
 
-/* The object that a device follows: a port's, or that of a derived tunnel (tunnels.h) or internal port
- * (gateway_config.h), or NULL (borrowed). */
+/* The object that a device follows: a port's, that of a derived tunnel (tunnels.h) or internal port (gateway_config.h), or
+ * of a dynamic port (txn.h), or NULL (borrowed). */
 json_t *xv_model_port(const json_t *model, const char *name);
 
 /* The wire that uses a port, or NULL (borrowed name). */

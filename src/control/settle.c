@@ -103,6 +103,10 @@ static bool desired_binding(const struct xv_host_port *p, const json_t *model,
 		return policy_of(p->host, config, "egress_policy", &want->egress_policy) &&
 		       policy_of(p->host, config, "ingress_policy", &want->ingress_policy);
 	}
+	if (json_object_get(config, "datapath") != NULL) {
+		want->forward = XV_FORWARD_DATAPATH;
+		return true;
+	}
 	vtep = xv_tunnels_vtep_of(model, name, &index);
 	if (vtep != NULL) {
 		v = xv_host_vtep_lookup(p->host, vtep);

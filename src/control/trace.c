@@ -696,6 +696,7 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 		case XV_ACT_POP_ETH:
 		case XV_ACT_PUSH_NSH:
 		case XV_ACT_POP_NSH:
+		case XV_ACT_TUNNEL_POP:
 			lose_track(k, "a header is put on or taken off");
 			return;
 		case XV_ACT_MAX:
@@ -837,6 +838,7 @@ static void walk(struct walk *k)
 		network(k);
 		break;
 	case XV_FORWARD_FLOWS:
+	case XV_FORWARD_DATAPATH:
 		say(t, "binding", "flows decide");
 		flows(k);
 		break;

@@ -341,6 +341,24 @@ static int create_derived(struct txn *t, const char *type)
 	return 0;
 }
 
+static int create_dynamic(struct txn *t)
+{
+	const json_t *daemon = json_object_get(t->to, "daemon");
+	struct xv_host_port *p;
+	const char *name;
+	json_t *config;
+	int rc;
+
+	json_object_foreach (json_object_get(t->to, "dynamic"), name, config) {
+		if (xv_host_port_lookup(t->host, name) != NULL)
+			continue;
+		rc = xv_host_port_create(t->host, config, daemon, &p, t->err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 /*
  * Exchange the marks: what came with the transaction counts as leaving, what leaves as staying, so
  * that the old model can be settled. Called twice it restores them.
@@ -630,6 +648,8 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 		rc = check_start_keys(&t, "conntrack");
 	if (rc < 0)
 		return rc;
+	if (json_object_get(desired, "dynamic") == NULL && json_object_get(host->model, "dynamic") != NULL)
+		json_object_set(desired, "dynamic", json_object_get(host->model, "dynamic"));
 	t.rule_counters = xv_rule_counters_assign(desired, host->rule_counters);
 	diff = NULL;
 	if (json_object_set_new(desired, "tunnel", xv_tunnels_derive(desired)) == 0 &&
@@ -673,6 +693,8 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	if (rc == 0)
 		rc = create_derived(&t, "internal");
 	if (rc == 0)
+		rc = create_dynamic(&t);
+	if (rc == 0)
 		rc = commit(&t);
 	if (rc < 0)
 		undo(&t, released);
@@ -691,4 +713,18 @@ int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, boo
 	host->has_started = true;
 	*changes = diff;
 	return 0;
+}
+
+int xv_txn_set_dynamic_ports(struct xv_host *host, json_t *ports, struct xv_err *err)
+{
+	json_t *desired = json_copy(host->model), *changes;
+	int rc;
+
+	if (desired == NULL || json_object_set_new(desired, "dynamic", ports) < 0) {
+		json_decref(desired);
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	}
+	rc = xv_txn_apply(host, desired, NULL, false, &changes, err);
+	json_decref(rc == 0 ? changes : desired);
+	return rc;
 }

@@ -22,3 +22,10 @@
  */
 int xv_txn_apply(struct xv_host *host, json_t *desired, const json_t *lines, bool dry_run,
 		 json_t **changes, struct xv_err *err);
+
+/*
+ * Ports that come and go while xviod runs, by somebody else's orders (src/ovs): objects as under "port", complete, by name, under
+ * "dynamic" in the model; "datapath" in one of them binds it to flows and their slow path. They become exactly these; those of a
+ * host file do not touch them. ports: the reference is taken over.
+ */
+int xv_txn_set_dynamic_ports(struct xv_host *host, json_t *ports, struct xv_err *err);

@@ -27,6 +27,7 @@
 #include "control/txn.h"
 #include "fastpath/flow.h"
 #include "fastpath/vtep.h"
+#include "ovs/server.h"
 #include "port/eal.h"
 #include "table/rcu.h"
 #include "virtio/ring_place.h"
@@ -241,6 +242,8 @@ static int run(struct daemon *d)
 	struct event *on_term = NULL, *on_int = NULL, *on_hup = NULL;
 	timer_t watchdog = NULL;
 	struct xv_server *server = NULL;
+	struct xv_ovs_server *ovs = NULL;
+	const char *ovs_socket;
 	json_t *model = NULL, *lines = NULL, *changes = NULL;
 	const json_t *daemon;
 	struct xv_eal_config eal;
@@ -311,6 +314,12 @@ static int run(struct daemon *d)
 	}
 	model = NULL; /* the host's now */
 	json_decref(changes);
+	ovs_socket = json_string_value(json_object_get(xv_model_get(d->host->model, "daemon", NULL), "ovs_socket"));
+	rc = ovs_socket != NULL ? xv_ovs_server_create(ovs_socket, d->host, &ovs, &err) : 0;
+	if (rc < 0) {
+		complain(&err, rc, NULL, "OVS socket");
+		goto out_host;
+	}
 
 	on_term = evsignal_new(d->events, SIGTERM, stop, d);
 	on_int = evsignal_new(d->events, SIGINT, stop, d);
@@ -345,6 +354,7 @@ out_signals:
 	xv_server_destroy(server);
 	server = NULL;
 out_host:
+	xv_ovs_server_destroy(ovs);
 	xv_host_destroy(d->host);
 out_vhost:
 	xv_ring_places_close();

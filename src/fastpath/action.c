@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fastpath/conntrack.h"
+#include "fastpath/upcall.h"
 #include "port/port.h"
 
 /* ---- Builder ---- */
@@ -455,6 +456,17 @@ static int check_program(const uint64_t *program, uint32_t bytes, struct known k
 			k = (struct known){.ethernet = true};
 			break;
 		}
+		case XV_ACT_TUNNEL_POP: {
+			const struct xv_action_tunnel_pop *pop =
+				(const struct xv_action_tunnel_pop *)(const void *)a->data;
+
+			if (data != sizeof(*pop) || a->arg >= XV_MAX_PORTS ||
+			    (pop->type != XV_TUNNEL_VXLAN && pop->type != XV_TUNNEL_GENEVE && pop->type != XV_TUNNEL_GRE))
+				why = "tunnel_pop is malformed";
+			else if (!last)
+				why = "that ends a program is not its last";
+			break;
+		}
 		case XV_ACT_CT:
 			why = ct_refused(a, &k);
 			break;
@@ -491,7 +503,8 @@ static int check_program(const uint64_t *program, uint32_t bytes, struct known k
 				why = "trunc leaves less than an Ethernet header";
 			break;
 		case XV_ACT_PUNT:
-			why = "punt: there is no slow path that listens";
+			if (data > XV_UPCALL_DATA_MAX)
+				why = "punt says more than there is room for";
 			break;
 		case XV_ACT_HASH:
 		case XV_ACT_METER:

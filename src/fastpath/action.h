@@ -32,6 +32,8 @@ enum xv_action_type {
 	XV_ACT_PUSH_NSH, /* data: struct xv_action_push_nsh */
 	XV_ACT_POP_NSH,
 	XV_ACT_TUNNEL_PUSH, /* put on outer headers and go on; data: struct xv_encap */
+	XV_ACT_TUNNEL_POP,  /* take off outer headers, look up again as received by port arg; data: struct xv_action_tunnel_pop.
+			     * Ends the program */
 	XV_ACT_RECIRC,	    /* arg: recirc_id; look up again. Ends the program */
 	XV_ACT_HASH,	    /* arg: basis; sets dp_hash from the 5-tuple */
 	XV_ACT_METER,	    /* arg: meter id; drops (XV_DROP_METER) what is over it */
@@ -83,6 +85,13 @@ struct xv_action_push_nsh {
 	uint8_t flags, ttl, mdtype, md2_len;
 	rte_be32_t path_hdr;
 	uint8_t metadata[248]; /* mdtype 1: 16 bytes of context; 2: md2_len bytes */
+};
+
+struct xv_action_tunnel_pop {
+	uint8_t type; /* enum xv_tunnel_type: VXLAN, Geneve, GRE */
+	uint8_t gbp;  /* VXLAN: with group policy */
+	rte_be16_t udp_port;
+	uint32_t pad;
 };
 
 /* Two programs: for packets longer than arg bytes, and for the others. */

@@ -305,6 +305,11 @@ static void put_action(struct text *t, const struct xv_action *a, unsigned int d
 	case XV_ACT_TUNNEL_PUSH:
 		put_tunnel(t, data);
 		break;
+	case XV_ACT_TUNNEL_POP:
+		put(t, "tnl_pop(");
+		put_output(t, a->arg);
+		put(t, ")");
+		break;
 	case XV_ACT_RECIRC:
 		put(t, "recirc(0x%x)", a->arg);
 		break;

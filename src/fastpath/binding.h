@@ -22,6 +22,7 @@ enum xv_forward {
 	XV_FORWARD_NETWORK, /* MAC-learning bridge domain */
 	XV_FORWARD_WIRE,    /* everything to the peer, no look-up, nothing parsed */
 	XV_FORWARD_FLOWS,   /* flows decide, and only they */
+	XV_FORWARD_DATAPATH, /* flows decide; what they do not know goes to the slow path (upcall.h) */
 	XV_FORWARD_VTEP,    /* uplink: tunnel packets to the VTEP's address */
 };
 

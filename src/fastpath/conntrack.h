@@ -218,6 +218,7 @@ void xv_conntrack_set_half_open(struct xv_conntrack *ct, uint32_t per_port);
 
 /* At most so many connections in a zone; 0: no limit. */
 void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit);			/* of zones without their own */
+uint32_t xv_conntrack_get_limit(const struct xv_conntrack *ct);
 void xv_conntrack_set_zone_limit(struct xv_conntrack *ct, uint16_t zone, uint32_t limit); /* UINT32_MAX: no own one */
 void xv_conntrack_get_zone(const struct xv_conntrack *ct, uint16_t zone, uint32_t *limit, uint32_t *connections);
 

@@ -346,6 +346,11 @@ void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit)
 	atomic_store_explicit(&ct->zone_limit, limit, memory_order_relaxed);
 }
 
+uint32_t xv_conntrack_get_limit(const struct xv_conntrack *ct)
+{
+	return atomic_load_explicit(&ct->zone_limit, memory_order_relaxed);
+}
+
 void xv_conntrack_set_zone_limit(struct xv_conntrack *ct, uint16_t zone, uint32_t limit)
 {
 	atomic_store_explicit(&ct->zones[zone].limit, limit, memory_order_relaxed);

@@ -18,10 +18,13 @@
 #include "fastpath/live_state.h"
 #include "fastpath/meter.h"
 #include "fastpath/network.h"
+#include "fastpath/offload.h"
+#include "fastpath/packet_out.h"
 #include "fastpath/policy.h"
 #include "fastpath/recording.h"
 #include "fastpath/resolve.h"
 #include "fastpath/rule_log.h"
+#include "fastpath/upcall.h"
 #include "fastpath/worker_state.h"
 #include "net/edit.h"
 #include "net/packet_share.h"
@@ -257,6 +260,44 @@ static void tunnel_push(struct walk *k, const struct xv_encap *encap, const stru
 		drop(k, XV_DROP_MALFORMED);
 }
 
+/* Outer headers off; the packet goes on as if the tunnel's port had received it. */
+static void tunnel_pop(struct walk *k, const struct xv_action *a)
+{
+	const struct xv_action_tunnel_pop *pop = (const struct xv_action_tunnel_pop *)(const void *)a->data;
+	struct xv_decap_config config = {
+		.ports = {{.port = pop->udp_port, .type = pop->type, .gbp = pop->gbp != 0}},
+		.n_ports = pop->type != XV_TUNNEL_GRE,
+		.gre = pop->type == XV_TUNNEL_GRE ? XV_DECAP_GRE : 0,
+		.n_options = XV_DECAP_ANY_OPTION,
+	};
+	struct xv_flow_key key = {.in_port = a->arg, .skb_mark = k->key.skb_mark, .skb_priority = k->key.skb_priority};
+	enum xv_decap_result result;
+	struct xv_decap decap;
+
+	stop_recording(k);
+	if (own(k) == NULL)
+		return;
+	result = xv_decap_parse(rte_pktmbuf_mtod(k->m, const uint8_t *), rte_pktmbuf_data_len(k->m),
+				rte_pktmbuf_pkt_len(k->m), &config, &key, &decap);
+	if (result == XV_DECAP_OK && decap.has_csum)
+		result = xv_decap_csum_verify(k->m, &decap);
+	if (result != XV_DECAP_OK) {
+		drop(k, result == XV_DECAP_UDP_CSUM || result == XV_DECAP_GRE_CSUM ? XV_DROP_TUNNEL_CSUM
+										      : XV_DROP_TUNNEL_HEADER);
+		return;
+	}
+	if (xv_decap_strip(k->m, &decap) != 0) {
+		drop(k, XV_DROP_TUNNEL_HEADER);
+		return;
+	}
+	key.packet_type = decap.packet_type;
+	k->key = key;
+	k->hit = (struct xv_ct_hit){0};
+	k->recirculated = true;
+	if (!extract(k))
+		drop(k, XV_DROP_MALFORMED);
+}
+
 /* From here on as if that port had received the packet; who pays for it stays who sent it (m->port). */
 static void patch(struct walk *k, uint16_t port_id)
 {
@@ -389,6 +430,32 @@ static void track(struct walk *k, const struct xv_action *a, const uint8_t *end)
 		xv_record_hit(k->recording, &k->hit, &before);
 }
 
+/* To the slow path, in pieces if it wants to be segmented: who decides about it sees packets as they will be on the wire. */
+static void punt(struct walk *k, enum xv_upcall_type type, const void *data, uint32_t bytes)
+{
+	struct xv_worker *w = k->w;
+	uint16_t port_id = k->m->port;
+	int n = 1, i;
+
+	if (!truncate(k))
+		return;
+	if (unlikely(w->live != NULL))
+		xv_live_note(w, k->m, XV_LIVE_PUNT, 0, 0);
+	w->segments[0] = k->m;
+	if ((k->m->ol_flags & XV_PACKET_OFFLOAD) != 0)
+		n = xv_offload_finish(k->m, 0, xv_packet_pool(), w->segments, XV_GSO_MAX_SEGMENTS);
+	if (n < 0) {
+		drop(k, n == -ENOBUFS ? XV_DROP_NO_BUFFER : XV_DROP_OFFLOAD);
+		return;
+	}
+	count(&w->counters[port_id].copies, (uint64_t)(n - 1));
+	for (i = 0; i < n; i++) {
+		w->segments[i]->port = port_id;
+		xv_upcall_send(w, w->segments[i], &k->key, type, data, bytes);
+	}
+	k->m = NULL;
+}
+
 static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 {
 	const struct xv_action *a = xv_action_first(program), *next;
@@ -495,6 +562,9 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 		case XV_ACT_TRUNC:
 			k->trunc = a->arg;
 			break;
+		case XV_ACT_TUNNEL_POP:
+			tunnel_pop(k, a);
+			return;
 		case XV_ACT_RECIRC:
 			k->key.recirc_id = a->arg;
 			k->recirculated = true;
@@ -508,9 +578,15 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 		case XV_ACT_FORWARD:
 			forward(k);
 			return;
-		case XV_ACT_PUNT: /* refused by xv_actions_check(): nobody listens */
-			drop(k, XV_DROP_ACTION);
-			return;
+		case XV_ACT_PUNT:
+			stop_recording(k);
+			if (last) {
+				punt(k, XV_UPCALL_ACTION, a->data, a->bytes - (uint32_t)sizeof(*a));
+			} else {
+				run_copy(k, (const uint64_t *)(const void *)a, a->bytes);
+				k->trunc = 0;
+			}
+			break;
 		case XV_ACT_DROP:
 			drop_as_told(k, (enum xv_drop)a->arg);
 			return;
@@ -549,6 +625,10 @@ static void resolve(struct walk *k)
 	unsigned int i;
 
 	stop_recording(k);
+	if (k->binding->forward == XV_FORWARD_DATAPATH) {
+		punt(k, XV_UPCALL_MISS, NULL, 0);
+		return;
+	}
 	if (!xv_resolve(k->in, k->binding, &k->key, &mask, &decision)) {
 		drop(k, XV_DROP_NO_FLOW);
 		return;
@@ -629,6 +709,29 @@ static void resume_fragments(struct xv_worker *w)
 		resume(w, m, xv_held_of(buf));
 		rte_pktmbuf_free(buf);
 	}
+}
+
+void xv_flow_execute_out(struct xv_worker *w, struct xv_packet_out *out)
+{
+	unsigned int passes = 0;
+	struct walk k = {.w = w, .in = xv_port_by_id(out->m->port), .m = out->m, .key = out->key, .passes = &passes};
+
+	out->m = NULL;
+	if (k.in != NULL)
+		k.binding = atomic_load_explicit(&k.in->binding, memory_order_acquire);
+	if (k.binding == NULL) {
+		rte_pktmbuf_free(k.m); /* not counted in yet */
+		return;
+	}
+	count(&w->counters[k.m->port].copies, 1);
+	if (!extract(&k)) {
+		drop(&k, rte_pktmbuf_data_len(k.m) < 14 ? XV_DROP_RUNT : XV_DROP_MALFORMED);
+		return;
+	}
+	run(&k, out->actions->program, out->actions->bytes);
+	if (k.m != NULL)
+		walk_on(&k);
+	resume_fragments(w);
 }
 
 void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,

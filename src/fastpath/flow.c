@@ -14,9 +14,11 @@
 #include "base/lazy_memory.h"
 #include "fastpath/flow_request.h"
 #include "fastpath/fused.h"
+#include "fastpath/packet_out.h"
 #include "fastpath/resolve.h"
 #include "fastpath/rule_hits.h"
 #include "fastpath/rule_log.h"
+#include "fastpath/upcall.h"
 #include "fastpath/worker_state.h"
 #include "table/rcu.h"
 
@@ -103,6 +105,10 @@ int xv_flows_init(void)
 	if (rc == 0)
 		rc = xv_rule_hits_init();
 	if (rc == 0)
+		rc = xv_upcalls_init();
+	if (rc == 0)
+		rc = xv_packet_outs_init();
+	if (rc == 0)
 		rc = xv_conntrack_create(&connections, &xv_flow_conntrack);
 	if (rc != 0)
 		xv_flows_fini();
@@ -142,6 +148,8 @@ void xv_flows_fini(void)
 	}
 	while ((flow = dying) != NULL) {
 		dying = flow->next;
+		if (flow->gone != NULL)
+			flow->gone(flow, flow->gone_arg);
 		flow_free(flow);
 	}
 	dying_end = &dying;
@@ -160,6 +168,8 @@ void xv_flows_fini(void)
 	xv_flow_conntrack = NULL;
 	xv_rule_log_fini();
 	xv_rule_hits_fini();
+	xv_upcalls_fini();
+	xv_packet_outs_fini();
 	if (xv_flows_event_fd >= 0)
 		close(xv_flows_event_fd);
 	xv_flows_event_fd = -1;
@@ -326,6 +336,13 @@ void xv_flow_del(struct xv_flow *flow)
 	dying_end = &flow->next;
 }
 
+void xv_flow_del_then(struct xv_flow *flow, void (*gone)(struct xv_flow *flow, void *arg), void *arg)
+{
+	flow->gone = gone;
+	flow->gone_arg = arg;
+	xv_flow_del(flow);
+}
+
 struct xv_flow *xv_flow_by_id(uint64_t id)
 {
 	struct xv_flow *flow = by_id[id % ID_BUCKETS];
@@ -489,6 +506,8 @@ bool xv_flows_poll(void)
 		carry(flow);
 		for (i = 0; i < XV_DECISION_RULES; i++)
 			xv_rule_counter_release(flow->counters[i]);
+		if (flow->gone != NULL)
+			flow->gone(flow, flow->gone_arg);
 		free_slots[n_free_slots++] = flow->slot;
 		xv_rcu_defer(flow_free, flow);
 	}

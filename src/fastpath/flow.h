@@ -60,6 +60,9 @@ struct xv_flow {
 	uint64_t died; /* number of the sweep after which it may go */
 	struct xv_flow *next, *prev; /* of the owner; when dead: of those waiting for the sweep */
 	struct xv_flow *next_by_id, **back_by_id;
+	/* Called once, when it is deleted and its counters are complete; NULL: nobody asks. */
+	void (*gone)(struct xv_flow *flow, void *arg);
+	void *gone_arg;
 	char origin[XV_FLOW_ORIGIN_LEN]; /* which rule made it, for people */
 	struct xv_cls_rule rule; /* last: the match lies behind it */
 };
@@ -103,6 +106,8 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flow);
 void xv_flow_set_actions(struct xv_flow *flow, struct xv_actions *actions);
 /* control. No packet uses it after the workers' present bursts; `flow` must not be used any more. */
 void xv_flow_del(struct xv_flow *flow);
+/* control. The same; gone is called from xv_flows_poll() (or xv_flows_fini()), when nothing will be added to its counters. */
+void xv_flow_del_then(struct xv_flow *flow, void (*gone)(struct xv_flow *flow, void *arg), void *arg);
 /* control. The flow with this number, or NULL: there is none any more. */
 struct xv_flow *xv_flow_by_id(uint64_t id);
 /* The flow that a packet with this key would meet, or NULL. Counts nothing. */

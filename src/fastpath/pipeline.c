@@ -192,6 +192,7 @@ void xv_pipeline_walk(struct xv_worker *w, struct xv_port *in, uint16_t queue,
 			xv_flow_burst(w, in, binding, pkts, n);
 		break;
 	case XV_FORWARD_FLOWS:
+	case XV_FORWARD_DATAPATH:
 		xv_flow_burst(w, in, binding, pkts, n);
 		break;
 	case XV_FORWARD_VTEP:

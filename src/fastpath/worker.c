@@ -11,6 +11,7 @@
 #include <rte_pause.h>
 
 #include "base/clock.h"
+#include "fastpath/upcall_state.h"
 #include "fastpath/flow.h"
 #include "fastpath/fragments.h"
 #include "fastpath/fused.h"
@@ -178,6 +179,29 @@ static unsigned int poll_injected(struct xv_worker *w)
 	return 1;
 }
 
+/* Packets with actions of their own. */
+static unsigned int poll_packet_outs(struct xv_worker *w)
+{
+	unsigned int n;
+	void *out;
+
+	if (likely(rte_ring_empty(w->packet_outs)))
+		return 0;
+	for (n = 0; n < XV_BURST && rte_ring_sc_dequeue(w->packet_outs, &out) == 0; n++) {
+		xv_flow_execute_out(w, out);
+		(void)rte_ring_mp_enqueue(xv_packet_outs_done, out);
+	}
+	return n;
+}
+
+/* Tell the control thread of upcalls, if it sleeps. */
+static void tell_upcalls(struct xv_worker *w)
+{
+	w->upcalls_sent = false;
+	if (atomic_exchange(&xv_upcalls_idle, false))
+		(void)eventfd_write(xv_upcalls_event_fd, 1);
+}
+
 /* A sweep of the fused flows that the control thread asked for, a piece each round. */
 static void sweep_piece(struct xv_worker *w, uint64_t wanted)
 {
@@ -245,6 +269,7 @@ static unsigned int poll_round(struct xv_worker *w)
 	begin_round(w, list);
 	moved = poll_queues(w, list);
 	moved += poll_injected(w);
+	moved += poll_packet_outs(w);
 	if (unlikely(w->n_waiting > 0))
 		xv_tunnel_waiting(w);
 	if (unlikely(xv_fragments_any(w->fragments)))
@@ -255,6 +280,8 @@ static unsigned int poll_round(struct xv_worker *w)
 		sweep_piece(w, atomic_load_explicit(&xv_sweep_wanted, memory_order_acquire));
 	if (unlikely(w->flows_wanted))
 		tell_flows_wanted(w);
+	if (unlikely(w->upcalls_sent))
+		tell_upcalls(w);
 	atomic_store_explicit(&w->barrier_done, barrier, memory_order_release);
 	return moved;
 }

@@ -23,6 +23,8 @@
 #include "fastpath/fused.h"
 #include "fastpath/live_state.h"
 #include "fastpath/network.h"
+#include "fastpath/packet_out.h"
+#include "fastpath/upcall_state.h"
 #include "fastpath/vtep.h"
 #include "fastpath/rule_hits.h"
 #include "fastpath/worker_state.h"
@@ -30,6 +32,7 @@
 #include "table/rcu.h"
 
 #define INJECT_MAX 256
+#define PACKET_OUTS_MAX 1024
 
 _Atomic uint32_t xv_batch = 32;
 _Atomic uint64_t xv_batch_wait_cycles, xv_idle_spin_cycles;
@@ -52,6 +55,29 @@ void xv_worker_configure(const struct xv_worker_settings *settings)
 static void wake(struct xv_worker *w)
 {
 	(void)eventfd_write(w->wake_fd, 1);
+}
+
+void xv_worker_wake(struct xv_worker *w)
+{
+	wake(w);
+}
+
+struct xv_worker *xv_worker_by_id(unsigned int id)
+{
+	return workers[id];
+}
+
+/* One producer, one consumer; NULL: no memory. */
+static struct rte_ring *ring_new(const char *name, unsigned int size)
+{
+	struct rte_ring *ring = aligned_alloc(RTE_CACHE_LINE_SIZE,
+					      RTE_ALIGN_CEIL((size_t)rte_ring_get_memsize(size), RTE_CACHE_LINE_SIZE));
+
+	if (ring != NULL && rte_ring_init(ring, name, size, RING_F_SP_ENQ | RING_F_SC_DEQ) != 0) {
+		free(ring);
+		ring = NULL;
+	}
+	return ring;
 }
 
 static void *worker_main(void *arg)
@@ -93,6 +119,8 @@ static void worker_free(struct xv_worker *w)
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	free(w->injected);
+	free(w->upcalls);
+	free(w->packet_outs);
 	free(atomic_load(&w->list));
 	free(w);
 }
@@ -153,17 +181,16 @@ int xv_worker_create(const char *name, int cpu, bool manual, struct xv_worker **
 	w->rule_counts = rule_counts[id];
 	atomic_init(&w->sweep_done, atomic_load(&xv_sweep_wanted));
 	w->sweep_target = atomic_load(&xv_sweep_wanted);
-	w->injected = aligned_alloc(RTE_CACHE_LINE_SIZE,
-				    RTE_ALIGN_CEIL((size_t)rte_ring_get_memsize(INJECT_MAX),
-						   RTE_CACHE_LINE_SIZE));
+	w->injected = ring_new("inject", INJECT_MAX);
+	w->upcalls = ring_new("upcalls", XV_UPCALLS_RING);
+	w->packet_outs = ring_new("packet-outs", PACKET_OUTS_MAX);
 	atomic_init(&w->list, calloc(1, sizeof(struct xv_poll_list)));
 	if (w->epoll_fd < 0 || w->wake_fd < 0 || w->counters == NULL || w->outputs == NULL || w->flow_counts == NULL ||
 	    w->rule_counts == NULL || w->drop_ring == NULL || w->live_ring == NULL ||
 	    xv_fused_create(xv_fused_entries, w->flow_counts, &w->fused) != 0 ||
 	    xv_fragments_create(xv_flow_drop_fragment, w, &w->fragments) != 0 ||
 	    xv_cls_reader_create(xv_flow_classifier, &w->flow_reader) != 0 ||
-	    w->injected == NULL || atomic_load(&w->list) == NULL ||
-	    rte_ring_init(w->injected, "inject", INJECT_MAX, RING_F_SP_ENQ | RING_F_SC_DEQ) != 0 ||
+	    w->injected == NULL || w->upcalls == NULL || w->packet_outs == NULL || atomic_load(&w->list) == NULL ||
 	    epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->wake_fd, &event) != 0) {
 		rc = xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory or descriptors");
 		goto err_free;
@@ -219,6 +246,7 @@ void xv_worker_destroy(struct xv_worker *w)
 {
 	unsigned int i, q;
 	struct rte_mbuf *m;
+	void *out;
 
 	if (w == NULL)
 		return;
@@ -240,6 +268,10 @@ void xv_worker_destroy(struct xv_worker *w)
 	xv_fragments_forget(w->fragments, NULL);
 	while (rte_ring_sc_dequeue(w->injected, (void **)&m) == 0)
 		rte_pktmbuf_free(m);
+	while (rte_ring_sc_dequeue(w->upcalls, (void **)&m) == 0)
+		xv_upcall_free(xv_upcall_of(m));
+	while (rte_ring_sc_dequeue(w->packet_outs, &out) == 0)
+		(void)rte_ring_mp_enqueue(xv_packet_outs_done, out);
 	retire(w);
 	xv_rcu_unregister(w->id);
 	workers[w->id] = NULL;

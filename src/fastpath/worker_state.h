@@ -117,6 +117,9 @@ struct xv_worker {
 	struct xv_port_outputs *outputs;	/* [XV_MAX_PORTS], touched lazily */
 	struct rte_mbuf *segments[XV_GSO_MAX_SEGMENTS]; /* scratch of software segmentation */
 	struct rte_ring *injected;		/* control -> worker: frames as if received */
+	struct rte_ring *upcalls;		/* worker -> control: packets for a slow path (upcall.h) */
+	bool upcalls_sent;			/* the control thread may have to be told */
+	struct rte_ring *packet_outs;		/* control -> worker: packets with actions (packet_out.h) */
 	struct xv_drop_ring *drop_ring;		/* worker -> control: dropped packets, while somebody watches */
 	uint64_t drops_missed;			/* control thread: of those, reported already */
 	struct xv_live_ring *live_ring;		/* worker -> control: packets that are followed */
@@ -184,6 +187,12 @@ static inline struct xv_port *xv_port_by_id(uint16_t id)
 extern _Atomic uint32_t xv_batch;
 extern _Atomic uint64_t xv_batch_wait_cycles, xv_idle_spin_cycles;
 extern _Atomic uint64_t xv_barrier_seq;
+
+/* worker_control.c, control */
+struct xv_worker *xv_worker_by_id(unsigned int id); /* NULL: there is none */
+void xv_worker_wake(struct xv_worker *w);
+/* packet_out.c: those that are done, worker -> control. */
+extern struct rte_ring *xv_packet_outs_done;
 
 /* flow.c, worker_control.c */
 extern _Atomic uint64_t xv_sweep_wanted;
@@ -265,6 +274,9 @@ void xv_answer_refused(struct xv_worker *w, struct rte_mbuf *m);
 /* execute.c: one packet the long way; place is where an entry of the cache would be, if it has a shape. */
 void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
 		     const struct xv_fused_place *place);
+struct xv_packet_out;
+/* execute.c: carry out a packet-out; takes its packet. */
+void xv_flow_execute_out(struct xv_worker *w, struct xv_packet_out *out);
 /* execute.c: of w->fragments; worker: who holds it. */
 void xv_flow_drop_fragment(void *worker, struct rte_mbuf *m, enum xv_drop reason);
 

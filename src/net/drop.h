@@ -37,6 +37,8 @@
 	X(NO_SERVICE, "no-service", "to an address of xviod's own, and nothing is there")          \
 	X(NO_ROUTE, "no-route", "the network has no router, or it does not forward to that address") \
 	X(NO_FLOW, "no-flow", "no flow matches, and nobody decides")                               \
+	X(UPCALL_FULL, "upcall-full", "too many packets of the port wait for the slow path already") \
+	X(UPCALL_NOBODY, "upcall-nobody", "for the slow path, but nobody is there")                \
 	X(ACTION, "action", "the flow's actions end without sending it")                           \
 	X(METER, "meter", "over the rate of its meter")                                            \
 	X(DEPTH, "depth", "recirculated more often than is allowed")                               \

@@ -16,11 +16,12 @@ const struct xv_port_ops *const xv_port_kinds[] = {
 	[XV_PORT_DUMMY] = &xv_dummy_port_ops,
 	[XV_PORT_TUNNEL] = &xv_tunnel_port_ops,
 	[XV_PORT_INTERNAL] = &xv_internal_port_ops,
+	[XV_PORT_KERNEL] = &xv_kernel_port_ops,
 };
 
 const char *xv_port_kind_name(enum xv_port_kind kind)
 {
-	static const char *const names[] = {"vhost", "ethdev", "tap", "dummy", "tunnel", "internal"};
+	static const char *const names[] = {"vhost", "ethdev", "tap", "dummy", "tunnel", "internal", "kernel"};
 
 	return names[kind];
 }

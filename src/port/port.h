@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A port: where packets come in and go out. Kinds: vhost (a VM), ethdev (any DPDK device), tap,
- * dummy (tests), tunnel (a remote host, fastpath/vtep.h), internal (the daemon itself, port/internal.h). This header is all that the fast path and the control thread know of ports.
+ * kernel (a device of the host's), dummy (tests), tunnel (a remote host, fastpath/vtep.h), internal (the daemon itself,
+ * port/internal.h). This header is all that the fast path and the control thread know of ports.
  *
  * Threads: "control" functions run on the control thread; "worker" functions on packet workers.
  * A receive queue is polled by one worker at a time. A transmit queue may be used by several workers;
@@ -29,7 +30,15 @@ struct event_base;
 struct xv_port;
 struct rte_mempool;
 
-enum xv_port_kind { XV_PORT_VHOST, XV_PORT_ETHDEV, XV_PORT_TAP, XV_PORT_DUMMY, XV_PORT_TUNNEL, XV_PORT_INTERNAL };
+enum xv_port_kind {
+	XV_PORT_VHOST,
+	XV_PORT_ETHDEV,
+	XV_PORT_TAP,
+	XV_PORT_DUMMY,
+	XV_PORT_TUNNEL,
+	XV_PORT_INTERNAL,
+	XV_PORT_KERNEL,
+};
 enum xv_port_state {
 	XV_PORT_DOWN,	 /* device is there, no link */
 	XV_PORT_WAITING, /* vhost: the other side has not connected, or its driver is not up */
@@ -49,10 +58,11 @@ struct xv_port_config {
 	const char *socket_group;
 	int socket_mode;	  /* vhost server: permission bits, -1 = unchanged */
 	const char *device;	  /* ethdev: PCI address or devargs of a virtual device */
-	const char *interface;	  /* tap */
+	const char *interface;	  /* tap, kernel */
 	uint16_t queues;	  /* queue pairs, from 1 */
 	uint16_t mtu;		  /* 0 = unset */
 	bool csum, tso;		  /* offer these offloads */
+	bool passive;		  /* tap: whether it is up, and its MTU, are somebody else's to say */
 };
 
 /* What the kind knows and others show. Filled by info() on the control thread. */

@@ -142,7 +142,7 @@ static int create(const struct xv_port_config *config, struct event_base *events
 		if (rc != 0)
 			goto err_destroy;
 	}
-	rc = bring_up(t, config->mtu, err);
+	rc = config->passive ? 0 : bring_up(t, config->mtu, err);
 	if (rc != 0)
 		goto err_destroy;
 	atomic_store(&t->port.tx_caps,
@@ -170,7 +170,7 @@ static int reconfigure(struct xv_port *port, const struct xv_port_config *config
 {
 	if (config->csum != port->csum || config->tso != port->tso)
 		return -ENOTSUP;
-	return bring_up((struct tap_port *)port, config->mtu, err);
+	return config->passive ? 0 : bring_up((struct tap_port *)port, config->mtu, err);
 }
 
 /* One frame into as many buffers as it takes; NULL: nothing waits, or no packet memory. */

@@ -20,6 +20,7 @@
 #include "fastpath/fused.h"
 #include "fastpath/ledger.h"
 #include "fastpath/meter.h"
+#include "fastpath/upcall.h"
 #include "fastpath/worker.h"
 #include "port/dummy.h"
 #include "port/eal.h"

@@ -7,11 +7,14 @@
 #include <string.h>
 
 #include "action_programs.h"
+#include "fastpath/upcall.h"
 #include "port/port.h"
 
-static void punt(struct xv_actions_builder *b)
+static void long_punt(struct xv_actions_builder *b)
 {
-	xv_actions_add(b, XV_ACT_PUNT, XV_DROP_MAX, NULL, 0);
+	static const uint8_t said[XV_UPCALL_DATA_MAX + 8];
+
+	xv_actions_add(b, XV_ACT_PUNT, 0, said, sizeof(said));
 }
 
 static void far_port(struct xv_actions_builder *b)
@@ -173,7 +176,7 @@ static const struct {
 	build_fn *build;
 	const char *why; /* part of the sentence */
 } refusals[] = {
-	{UDP, punt, "punt"},
+	{UDP, long_punt, "punt"},
 	{UDP, far_port, "port that cannot be"},
 	{UDP, odd_reason, "no such reason"},
 	{UDP, drop_first, "not its last"},

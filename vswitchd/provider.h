@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * XVIO's datapath provider in ovs-vswitchd: what its files share. It holds no packets and no flows: each member of dpif_class
+ * is a request to xviod (connection.h), which keeps everything while vswitchd restarts.
+ */
+#pragma once
+
+#include "dpif-provider.h"
+#include "netdev-provider.h"
+#include "ovs-thread.h"
+
+#include "connection.h"
+
+#define XVIO_TAP_TYPE "xviotap"
+#define XVIO_VHOST_TYPE "xviovhost"
+
+struct xvio_handler;
+
+struct dpif_xvio {
+    struct dpif dpif;
+    struct xvio_pool *pool;
+    struct ovs_rwlock handlers_lock;
+    struct xvio_handler *handlers OVS_GUARDED;
+    uint32_t n_handlers OVS_GUARDED;
+};
+
+static inline struct dpif_xvio *
+dpif_xvio_cast(const struct dpif *dpif)
+{
+    return CONTAINER_OF(dpif, struct dpif_xvio, dpif);
+}
+
+/* dpif.c */
+void dpif_xvio_register(const char *type);
+bool dpif_is_xvio(const struct dpif *);
+
+/* dpif_flow.c */
+int dpif_xvio_flow_flush(struct dpif *);
+struct dpif_flow_dump *dpif_xvio_flow_dump_create(const struct dpif *, bool terse, struct dpif_flow_dump_types *);
+int dpif_xvio_flow_dump_destroy(struct dpif_flow_dump *);
+struct dpif_flow_dump_thread *dpif_xvio_flow_dump_thread_create(struct dpif_flow_dump *);
+void dpif_xvio_flow_dump_thread_destroy(struct dpif_flow_dump_thread *);
+int dpif_xvio_flow_dump_next(struct dpif_flow_dump_thread *, struct dpif_flow *, int max_flows);
+void dpif_xvio_operate(struct dpif *, struct dpif_op **, size_t n_ops, enum dpif_offload_type);
+
+/* dpif_upcall.c */
+int dpif_xvio_recv_set(struct dpif *, bool enable);
+int dpif_xvio_handlers_set(struct dpif *, uint32_t n_handlers);
+int dpif_xvio_recv(struct dpif *, uint32_t handler_id, struct dpif_upcall *, struct ofpbuf *);
+void dpif_xvio_recv_wait(struct dpif *, uint32_t handler_id);
+void dpif_xvio_recv_purge(struct dpif *);
+
+/* dpif_ct.c */
+int dpif_xvio_ct_dump_start(struct dpif *, struct ct_dpif_dump_state **, const uint16_t *zone, int *ptot_bkts);
+int dpif_xvio_ct_dump_next(struct dpif *, struct ct_dpif_dump_state *, struct ct_dpif_entry *);
+int dpif_xvio_ct_dump_done(struct dpif *, struct ct_dpif_dump_state *);
+int dpif_xvio_ct_flush(struct dpif *, const uint16_t *zone, const struct ct_dpif_tuple *);
+int dpif_xvio_ct_get_maxconns(struct dpif *, uint32_t *maxconns);
+int dpif_xvio_ct_get_nconns(struct dpif *, uint32_t *nconns);
+int dpif_xvio_ct_set_limits(struct dpif *, const uint32_t *default_limit, const struct ovs_list *zone_limits);
+int dpif_xvio_ct_get_limits(struct dpif *, uint32_t *default_limit, const struct ovs_list *in, struct ovs_list *out);
+int dpif_xvio_ct_del_limits(struct dpif *, const struct ovs_list *zone_limits);
+int dpif_xvio_ct_set_timeout_policy(struct dpif *, const struct ct_dpif_timeout_policy *);
+int dpif_xvio_ct_get_timeout_policy(struct dpif *, uint32_t tp_id, struct ct_dpif_timeout_policy *);
+int dpif_xvio_ct_del_timeout_policy(struct dpif *, uint32_t tp_id);
+int dpif_xvio_ct_get_timeout_policy_name(struct dpif *, uint32_t tp_id, uint16_t dl_type, uint8_t nw_proto,
+                                         char **tp_name, bool *is_generic);
+int dpif_xvio_ct_get_features(struct dpif *, enum ct_features *);
+
+/* netdev_tap.c */
+void netdev_xviotap_register(void);
+int xvio_tap_create(const char *name);
+void xvio_tap_destroy(const char *name);
+
+/* netdev_vhost.c */
+void netdev_xviovhost_register(void);
+bool netdev_is_xviovhost(const struct netdev *);
+/* What xviod is to know: path (the caller frees it; NULL: none is configured yet), role and number of queues. */
+char *netdev_xviovhost_socket(const struct netdev *, bool *client, uint32_t *queues);
