@@ -420,7 +420,7 @@ static void track(struct walk *k, const struct xv_action *a, const uint8_t *end)
 	struct recording *r = k->recording;
 	int rc;
 
-	if ((ct->flags & XV_CT_NAT) != 0 && own(k) == NULL)
+	if ((ct->flags & (XV_CT_NAT | XV_CT_NAT_REPLY)) != 0 && own(k) == NULL)
 		return;
 	if (unlikely(k->key.ip_frag != XV_FRAG_NONE && (ct->flags & XV_CT_CLEAR) == 0)) {
 		hold(k, a, end);
