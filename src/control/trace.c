@@ -574,7 +574,8 @@ static void track(struct walk *k, const struct xv_action_ct *ct)
 			translate(k, &ct->nat);
 		return;
 	}
-	if ((ct->flags & XV_CT_NAT) != 0) {
+	(void)xv_conntrack_peek(xv_flow_conntrack, ct->zone, &m, &key, &layout, xv_clock_ms(xv_clock_cycles()));
+	if ((ct->flags & XV_CT_NAT) != 0 || ((ct->flags & XV_CT_NAT_REPLY) != 0 && (key.ct_state & XV_CS_REPLY) != 0)) {
 		if (!xv_conntrack_peek_nat(xv_flow_conntrack, ct->zone, &m, &k->key, &layout, xv_clock_ms(xv_clock_cycles()))) {
 			lose_track(k, "translation that cannot be");
 			return;

@@ -256,6 +256,8 @@ static void put_ct(struct text *t, const struct xv_action_ct *ct)
 		put(t, "%s", comma);
 		put_nat(t, &ct->nat);
 	}
+	if ((ct->flags & XV_CT_NAT_REPLY) != 0)
+		put(t, "%snat(reply)", comma);
 	put(t, ")");
 }
 

@@ -194,7 +194,9 @@ static int carry_out(const struct way *w, struct xv_conn *conn, bool again)
 	int rc = 0;
 
 	if (conn->flags & (XV_CONN_SNAT | XV_CONN_DNAT)) {
-		if (!(w->action->flags & XV_CT_NAT) || w->key->ct_state & NAT_BITS)
+		bool wanted = w->action->flags & XV_CT_NAT || (w->action->flags & XV_CT_NAT_REPLY && w->dir == XV_CT_REPLY);
+
+		if (!wanted || w->key->ct_state & NAT_BITS)
 			return 0;
 		rc = xv_ct_nat_translate(conn, w->dir, error, w->m, w->key, w->layout);
 	} else if (again) {

@@ -81,6 +81,7 @@ struct xv_ct_nat {
 #define XV_CT_FORCE 0x02 /* with commit: a connection that was opened from the other side is replaced */
 #define XV_CT_CLEAR 0x04 /* the packet is untracked again; alone */
 #define XV_CT_NAT 0x08
+#define XV_CT_NAT_REPLY 0x10 /* the same, but only of packets of the reply direction: of built-in networks */
 #define XV_CT_FLAGS (XV_CT_COMMIT | XV_CT_FORCE | XV_CT_CLEAR | XV_CT_NAT)
 
 /* Data of XV_ACT_CT. */

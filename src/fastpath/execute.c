@@ -411,7 +411,7 @@ static void track(struct walk *k, const struct xv_action *a, const uint8_t *end)
 	const struct xv_ct_hit before = k->hit;
 	int rc;
 
-	if ((ct->flags & XV_CT_NAT) != 0 && own(k) == NULL)
+	if ((ct->flags & (XV_CT_NAT | XV_CT_NAT_REPLY)) != 0 && own(k) == NULL)
 		return;
 	if (unlikely(k->key.ip_frag != XV_FRAG_NONE && (ct->flags & XV_CT_CLEAR) == 0)) {
 		hold(k, a, end);

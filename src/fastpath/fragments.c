@@ -500,7 +500,7 @@ static enum xv_drop track(struct xv_fragments *f, struct xv_conntrack *ct, struc
 		return xv_conntrack_why(rc);
 	STAILQ_FOREACH (p, &d->pieces, next) {
 		held = xv_held_of(p->buf);
-		if ((action->flags & XV_CT_NAT) != 0 && !translate(p, &key, whole, headers))
+		if ((action->flags & (XV_CT_NAT | XV_CT_NAT_REPLY)) != 0 && !translate(p, &key, whole, headers))
 			return XV_DROP_CT_NAT;
 		copy_ct(&held->key, &key);
 		held->hit = hit;

@@ -74,7 +74,7 @@ static bool policy_drops(const struct xv_policy *policy, const struct xv_flow_ke
 
 /*
  * On networks with load balancers: a connection as the VM at hand sees it. Of its server's end that is what the packet has, not the
- * virtual address that the client opened it to; a packet comes here from its sender before, and to its receiver after it was
+ * virtual address that the client opened it to; a question comes here from its sender before, and to its receiver after it was
  * translated. False: it is as connection tracking says.
  */
 static bool as_seen(const struct xv_flow_key *key, struct xv_flow_key *view)
@@ -122,6 +122,13 @@ static bool firewall_drops(const struct xv_binding *b, enum xv_firewall_way way,
 	enum xv_verdict verdict;
 	uint32_t rule;
 
+	/* What a backend answers was translated when its connection was looked up: it may, because its question, which the
+	 * rules judge as the backend sees it, may. */
+	if (unlikely(b->balanced && b->firewall != NULL && way == XV_FIREWALL_FROM_VM)) {
+		mask->ct_state |= XV_CS_REPLY | XV_CS_SRC_NAT;
+		if ((key->ct_state & (XV_CS_REPLY | XV_CS_SRC_NAT)) == (XV_CS_REPLY | XV_CS_SRC_NAT))
+			return false;
+	}
 	if (unlikely(b->balanced && b->firewall != NULL && as_seen(key, &view))) {
 		memset(&seen, 0, XV_FLOW_FIXED_WORDS * 8);
 		verdict = xv_firewall_check(b->firewall, way, &view, &seen, &policy, &rule);
@@ -149,7 +156,8 @@ static void decide_sender(const struct xv_binding *binding, const struct xv_flow
 	if (binding->tracked && xv_firewall_tracks(key, mask)) {
 		decision->type = XV_ACT_RECIRC;
 		decision->arg = XV_RECIRC_TRACKED;
-		(void)xv_decision_track(decision, binding->zone, 0);
+		/* In one with the look-up: an answer may be the last packet of its connection. */
+		(void)xv_decision_track(decision, binding->zone, binding->balanced ? XV_CT_NAT_REPLY : 0);
 		return;
 	}
 	if (!firewall_drops(binding, XV_FIREWALL_FROM_VM, key, mask, decision))
@@ -163,14 +171,8 @@ static void decide_tracked(const struct xv_binding *binding, const struct xv_flo
 	mask->ct_state |= XV_CS_INVALID;
 	if ((key->ct_state & XV_CS_INVALID) != 0)
 		drops(decision, XV_DROP_CT_INVALID);
-	else if (!firewall_drops(binding, XV_FIREWALL_FROM_VM, key, mask, decision)) {
+	else if (!firewall_drops(binding, XV_FIREWALL_FROM_VM, key, mask, decision))
 		decision->type = XV_ACT_FORWARD;
-		if (!binding->balanced)
-			return;
-		mask->ct_state |= XV_CS_REPLY;
-		if ((key->ct_state & XV_CS_REPLY) != 0)
-			(void)xv_decision_track(decision, binding->zone, XV_CT_NAT);
-	}
 }
 
 /* Its receiver is known: may it go there? */

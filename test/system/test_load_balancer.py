@@ -313,7 +313,14 @@ def test_health(lab, health, v6):
     run('ip', '-n', PREFIX + 'e', 'link', 'set', PREFIX + 'e', 'down')
     lab.ready('web', 'e')
     assert set(lab.served_by('c', vip, 80, 30)[0]) == set('df')
+    wait(lambda: not any(c['reply']['src'] == ip('e', v6) and c['original']['dst'] == vip for c in lab.daemon.rpc('ct.list')), 5,
+         'forgotten connections')
     assert [echoes(s) for s in streams] == [name != 'e' for name in names]
+    lost = streams[names.index('e')]
+    lost.settimeout(2)
+    with pytest.raises(ConnectionError):        # told at once, not by a time-out
+        lost.send(b'x')
+        lost.recv(1)
     assert [e['event'] for e in lab.daemon.rpc('event.list') if e['object'] == 'lb web'][-1] == 'down'
     lab.addresses('e')
     lab.ready('web')
@@ -365,6 +372,14 @@ def test_backend_is_client(lab):
     lab.lb('web', port=80, backends=backends(*'def'))
     names, _ = lab.served_by('d', VIP, 80, 30)
     assert set(names) == set('ef')
+
+
+def test_refused_by_backend(lab):
+    """What a backend says first, and last, comes from the virtual address: nobody waits for a time-out."""
+    lab.lb('web', port=80, backends=backends(*'def'))
+    for _ in range(5):
+        with pytest.raises(ConnectionRefusedError):
+            lab.connect('c', VIP, 80)
 
 
 def test_trace_and_metrics(lab):
