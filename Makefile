@@ -4,6 +4,7 @@
 #
 #   make demo                     two virtual machines talk through XVIO: watch it
 #   make check                    all tests;  check-unit check-virtio check-system check-fuzz: a part
+#   make check-ovs                Open vSwitch's own test suite on XVIO
 #   make bench                    XVIO beside testpmd and OVS-DPDK;  CASES="wire-split l2"  QUICK=1
 #   make                          just build
 #
@@ -55,6 +56,14 @@ check: build
 	@tools/setup test
 	@tools/check unit virtio system fuzz
 
+# Open vSwitch's own test suite with XVIO as its datapath; TESTS="1 5 50-60" for some of it.
+check-ovs:
+	@tools/setup build ovs
+	@[ -d $(BUILD) ] || CC=$(CC) meson setup $(BUILD) $(OPTIONS)
+	@meson configure $(BUILD) -Dvswitchd=enabled
+	@ninja -C $(BUILD)
+	@tools/check-ovs $(TESTS)
+
 check-unit check-virtio check-system check-fuzz: check-%: build
 	@tools/setup test
 	@tools/check $*
@@ -69,4 +78,4 @@ install: build
 clean:
 	@rm -rf build build-*
 
-.PHONY: all build demo check check-unit check-virtio check-system check-fuzz bench install clean
+.PHONY: all build demo check check-ovs check-unit check-virtio check-system check-fuzz bench install clean

@@ -118,10 +118,12 @@ entry_from(const struct xv_ovs_conn *c, struct ct_dpif_entry *entry)
     entry->counters_orig.bytes = c->bytes[0];
     entry->counters_reply.packets = c->packets[1];
     entry->counters_reply.bytes = c->bytes[1];
-    entry->protoinfo.proto = c->original.proto;
+    /* Others have nothing to say there. */
     if (c->original.proto == IPPROTO_TCP) {
+        entry->protoinfo.proto = IPPROTO_TCP;
         entry->protoinfo.tcp.state_orig = entry->protoinfo.tcp.state_reply = tcp_state(c->state);
     } else if (c->original.proto == IPPROTO_SCTP) {
+        entry->protoinfo.proto = IPPROTO_SCTP;
         entry->protoinfo.sctp.state = c->state;
     }
     if (c->helper) {
