@@ -89,6 +89,8 @@ def test_counters_of_policies(lab):
             g.sendto(b'12345678', (ip('c'), 5009))
             assert c.recv(99) == b'12345678'
             g.sendto(b'1234', (ip('c'), 6000))
+        # The last one is denied: nobody sees it arrive.
+        wait_for(lambda: sum(r['packets'] for r in lab.daemon.rpc('policy.show', name='stateless')['rules']) >= 40)
         shown = lab.daemon.rpc('policy.show', name='stateless')
         assert [(r['packets'], r['bytes']) for r in shown['rules']] == [(20, 20 * (UDP + 4)), (20, 20 * (UDP + 8))], shown
         assert shown['no_rule']['packets'] > 0     # ARP
