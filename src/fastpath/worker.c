@@ -11,13 +11,13 @@
 #include <rte_pause.h>
 
 #include "base/clock.h"
-#include "fastpath/upcall_state.h"
 #include "fastpath/flow.h"
 #include "fastpath/fragments.h"
 #include "fastpath/fused.h"
 #include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/rate_limit.h"
+#include "fastpath/upcall_state.h"
 #include "fastpath/vtep.h"
 #include "fastpath/worker_state.h"
 #include "table/rcu.h"
