@@ -639,8 +639,9 @@ static void format_l4(struct text *t, const struct xv_flow_key *key, const struc
 		format_icmp(t, "icmpv6", key, mask);
 		format_nd(t, key, mask);
 		break;
-	default: /* of whatever protocol: masks that look at little */
-		format_ports(t, "tp", key, mask);
+	default:
+		if (mask->ip_proto == 0) /* of whatever protocol: masks that look at little */
+			format_ports(t, "tp", key, mask);
 		break;
 	}
 }
