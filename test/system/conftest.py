@@ -12,7 +12,7 @@ from guest import Copy, build_image  # noqa: E402
 from lab import FULL, Lab  # noqa: E402
 
 # An emulated guest makes and checks 4 MB of data a second: most of a test is that.
-Copy.MB = 50 if FULL else 12
+Copy.MB = 50 if FULL else 6
 
 
 @pytest.fixture(scope='session', autouse=True)

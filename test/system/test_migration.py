@@ -9,7 +9,7 @@ import pytest
 from guest import Copy, Guest, Nic, Ping, TornMemory
 from lab import FULL, spread
 
-ROUND_TRIPS = 10 if FULL else 3
+ROUND_TRIPS = 10 if FULL else 2
 
 # How many migrations QEMU may spoil (guest.py says how), and how many pages each. A back end that
 # does not log what it writes spoils every one, by the dozen of pages.
