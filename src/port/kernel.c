@@ -21,26 +21,19 @@
 
 #include <rte_spinlock.h>
 
-#include "port/eal.h"
+#include "port/kernel_frame.h"
 #include "port/kinds.h"
-#include "virtio/vnet_hdr.h"
 
-#define RX_SEGS	      (XV_VNET_MAX_FRAME / XV_PACKET_DATA_BYTES + 1)
 #define RECEIVE_BYTES (4 << 20) /* that may wait in the kernel */
 #define VLAN_BYTES    4
 #define MAC_BYTES     12
-/* Features in whose terms the kernel speaks to us. */
-#define KERNEL_FEATURES                                                                            \
-	(UINT64_C(1) << VIRTIO_NET_F_CSUM | UINT64_C(1) << VIRTIO_NET_F_HOST_TSO4 |                \
-	 UINT64_C(1) << VIRTIO_NET_F_HOST_TSO6 | UINT64_C(1) << VIRTIO_NET_F_HOST_ECN)
 
 struct kernel_port {
 	struct xv_port port;
 	char interface[IFNAMSIZ];
 	int fd;
 	rte_spinlock_t tx_lock;
-	unsigned int n; /* buffers ready in segs */
-	struct rte_mbuf *segs[RX_SEGS];
+	struct xv_kernel_rx rx;
 };
 
 static int complain(struct kernel_port *k, struct xv_err *err, const char *what)
@@ -90,8 +83,7 @@ static void destroy(struct xv_port *port)
 	xv_port_rxq_set_fd(port, 0, -1);
 	if (k->fd >= 0)
 		close(k->fd);
-	if (k->n > 0)
-		rte_pktmbuf_free_bulk(k->segs, k->n);
+	xv_kernel_rx_release(&k->rx);
 	free(k);
 }
 
@@ -165,9 +157,12 @@ static uint32_t tag_of(struct msghdr *msg)
 
 static void put_tag_back(struct rte_mbuf *m, uint32_t tag)
 {
-	uint8_t *data = (uint8_t *)(void *)rte_pktmbuf_prepend(m, VLAN_BYTES);
+	uint8_t *data;
 
-	if (data == NULL || m->data_len < MAC_BYTES + VLAN_BYTES)
+	if (m->data_len < MAC_BYTES) /* never: the kernel gives whole headers */
+		return;
+	data = (uint8_t *)(void *)rte_pktmbuf_prepend(m, VLAN_BYTES);
+	if (data == NULL) /* never: buffers of the pool have the room */
 		return;
 	memmove(data, data + VLAN_BYTES, MAC_BYTES);
 	memcpy(data + MAC_BYTES, &tag, sizeof(tag));
@@ -175,57 +170,24 @@ static void put_tag_back(struct rte_mbuf *m, uint32_t tag)
 		xv_packet_offload(m)->csum_start += VLAN_BYTES;
 }
 
-/* One frame into as many buffers as it takes; NULL: nothing waits, or no packet memory. */
+/* NULL: nothing waits, or no packet memory. */
 static struct rte_mbuf *read_one(struct kernel_port *k)
 {
-	uint8_t raw[sizeof(struct virtio_net_hdr)], control[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
-	struct iovec iov[RX_SEGS + 1];
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = RX_SEGS + 1, .msg_control = control,
+	uint8_t control[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+	struct msghdr msg = {.msg_iov = k->rx.iov, .msg_iovlen = RTE_DIM(k->rx.iov), .msg_control = control,
 			     .msg_controllen = sizeof(control)};
-	struct xv_vnet_hdr hdr;
-	struct rte_mbuf *head, *last;
-	uint32_t len, left, tag;
-	unsigned int i, used;
-	ssize_t got;
+	struct rte_mbuf *m;
+	uint32_t tag;
 
-	if (k->n < RX_SEGS) {
-		if (rte_pktmbuf_alloc_bulk(xv_packet_pool(), &k->segs[k->n], RX_SEGS - k->n) != 0)
-			return NULL;
-		k->n = RX_SEGS;
-	}
-	iov[0] = (struct iovec){raw, sizeof(raw)};
-	for (i = 0; i < RX_SEGS; i++)
-		iov[i + 1] = (struct iovec){rte_pktmbuf_mtod(k->segs[i], void *), XV_PACKET_DATA_BYTES};
-	got = recvmsg(k->fd, &msg, 0);
-	if (got <= (ssize_t)sizeof(raw))
+	if (!xv_kernel_rx_prepare(&k->rx))
 		return NULL;
-	len = (uint32_t)got - (uint32_t)sizeof(raw);
-	used = (len + XV_PACKET_DATA_BYTES - 1) / XV_PACKET_DATA_BYTES;
-
-	head = last = k->segs[0];
-	for (i = 0, left = len; i < used; i++) {
-		struct rte_mbuf *seg = k->segs[i];
-
-		seg->data_len = (uint16_t)RTE_MIN(left, (uint32_t)XV_PACKET_DATA_BYTES);
-		left -= seg->data_len;
-		if (i > 0)
-			last->next = seg;
-		last = seg;
-	}
-	head->nb_segs = (uint16_t)used;
-	head->pkt_len = len;
-	k->n -= used;
-	memmove(&k->segs[0], &k->segs[used], k->n * sizeof(k->segs[0]));
-
-	memcpy(&hdr.head, raw, sizeof(hdr.head));
-	memcpy(&hdr.csum_offset, raw + 8, sizeof(hdr.csum_offset));
-	if ((hdr.head & XV_VNET_WANTS_OFFLOAD) != 0 &&
-	    xv_vnet_hdr_decode(hdr, len, KERNEL_FEATURES, xv_packet_offload(head)))
-		head->ol_flags |= XV_PACKET_OFFLOAD;
+	m = xv_kernel_rx_packet(&k->rx, recvmsg(k->fd, &msg, 0));
+	if (m == NULL)
+		return NULL;
 	tag = tag_of(&msg);
 	if (tag != 0)
-		put_tag_back(head, tag);
-	return head;
+		put_tag_back(m, tag);
+	return m;
 }
 
 static uint16_t rx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
@@ -267,24 +229,13 @@ static uint16_t tx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts,
 	(void)queue;
 	rte_spinlock_lock(&k->tx_lock);
 	for (i = 0; i < n; i++) {
-		struct iovec iov[RX_SEGS * 2 + 1];
-		struct msghdr msg = {.msg_iov = iov};
-		struct xv_vnet_hdr hdr = {0};
-		uint8_t raw[sizeof(struct virtio_net_hdr)];
-		struct rte_mbuf *seg;
-		unsigned int count = 1;
+		struct xv_kernel_tx frame;
+		struct msghdr msg = {.msg_iov = frame.iov, .msg_iovlen = (size_t)xv_kernel_tx_gather(&frame, pkts[i])};
 
-		if ((pkts[i]->ol_flags & XV_PACKET_OFFLOAD) != 0)
-			hdr = xv_vnet_hdr_encode(xv_packet_offload(pkts[i]), pkts[i]);
-		memcpy(raw, &hdr.head, sizeof(hdr.head));
-		memcpy(raw + 8, &hdr.csum_offset, sizeof(hdr.csum_offset));
-		iov[0] = (struct iovec){raw, sizeof(raw)};
-		for (seg = pkts[i]; seg != NULL && count < RTE_DIM(iov); seg = seg->next)
-			iov[count++] = (struct iovec){rte_pktmbuf_mtod(seg, void *), seg->data_len};
-		msg.msg_iovlen = count;
-		*why = XV_DROP_TX_SIZE;
-		if (seg != NULL)
+		if (msg.msg_iovlen == 0) {
+			*why = XV_DROP_TX_SIZE;
 			break;
+		}
 		if (sendmsg(k->fd, &msg, MSG_DONTWAIT) < 0) {
 			*why = why_not(errno);
 			break;
@@ -295,20 +246,6 @@ static uint16_t tx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts,
 	return i;
 }
 
-/* As with taps: watched for edges, and every frame makes one. */
-static enum xv_arm rx_arm(struct xv_port *port, uint16_t queue)
-{
-	(void)port;
-	(void)queue;
-	return XV_ARM_OK;
-}
-
-static void rx_disarm(struct xv_port *port, uint16_t queue)
-{
-	(void)port;
-	(void)queue;
-}
-
 const struct xv_port_ops xv_kernel_port_ops = {
 	.kind = XV_PORT_KERNEL,
 	.create = create,
@@ -317,6 +254,5 @@ const struct xv_port_ops xv_kernel_port_ops = {
 	.reconfigure = reconfigure,
 	.rx = rx,
 	.tx = tx,
-	.rx_arm = rx_arm,
-	.rx_disarm = rx_disarm,
+	.rx_arm = xv_kernel_rx_arm,
 };

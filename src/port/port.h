@@ -120,7 +120,7 @@ struct xv_port_ops {
 	 * arrive. Kinds without interrupts leave it NULL and are polled on a timer instead.
 	 */
 	enum xv_arm (*rx_arm)(struct xv_port *port, uint16_t queue);
-	/* worker, after it woke: no more wake-ups wanted. */
+	/* worker, after it woke: no more wake-ups wanted. NULL: nothing needs to be said. */
 	void (*rx_disarm)(struct xv_port *port, uint16_t queue);
 };
 

@@ -19,21 +19,13 @@
 
 #include <rte_spinlock.h>
 
-#include "port/eal.h"
+#include "port/kernel_frame.h"
 #include "port/kinds.h"
-#include "virtio/vnet_hdr.h"
-
-#define RX_SEGS (XV_VNET_MAX_FRAME / XV_PACKET_DATA_BYTES + 1)
-/* Features in whose terms the kernel speaks to us (what we let it send). */
-#define KERNEL_FEATURES                                                                            \
-	(UINT64_C(1) << VIRTIO_NET_F_CSUM | UINT64_C(1) << VIRTIO_NET_F_HOST_TSO4 |                \
-	 UINT64_C(1) << VIRTIO_NET_F_HOST_TSO6 | UINT64_C(1) << VIRTIO_NET_F_HOST_ECN)
 
 struct tap_queue {
 	int fd;
 	rte_spinlock_t tx_lock;
-	unsigned int n; /* buffers ready in segs */
-	struct rte_mbuf *segs[RX_SEGS];
+	struct xv_kernel_rx rx;
 };
 
 struct tap_port {
@@ -117,8 +109,7 @@ static void destroy(struct xv_port *port)
 		xv_port_rxq_set_fd(port, q, -1);
 		if (t->queues[q].fd >= 0)
 			close(t->queues[q].fd);
-		if (t->queues[q].n > 0)
-			rte_pktmbuf_free_bulk(t->queues[q].segs, t->queues[q].n);
+		xv_kernel_rx_release(&t->queues[q].rx);
 	}
 	free(t);
 }
@@ -173,53 +164,12 @@ static int reconfigure(struct xv_port *port, const struct xv_port_config *config
 	return config->passive ? 0 : bring_up((struct tap_port *)port, config->mtu, err);
 }
 
-/* One frame into as many buffers as it takes; NULL: nothing waits, or no packet memory. */
+/* NULL: nothing waits, or no packet memory. */
 static struct rte_mbuf *read_one(struct tap_queue *q)
 {
-	struct iovec iov[RX_SEGS + 1];
-	uint8_t raw[sizeof(struct virtio_net_hdr)];
-	struct xv_vnet_hdr hdr;
-	struct rte_mbuf *head, *last;
-	uint32_t len, left;
-	unsigned int i, used;
-	ssize_t got;
-
-	if (q->n < RX_SEGS) {
-		if (rte_pktmbuf_alloc_bulk(xv_packet_pool(), &q->segs[q->n], RX_SEGS - q->n) != 0)
-			return NULL;
-		q->n = RX_SEGS;
-	}
-	iov[0] = (struct iovec){raw, sizeof(raw)};
-	for (i = 0; i < RX_SEGS; i++)
-		iov[i + 1] = (struct iovec){rte_pktmbuf_mtod(q->segs[i], void *),
-					    XV_PACKET_DATA_BYTES};
-	got = readv(q->fd, iov, RX_SEGS + 1);
-	if (got <= (ssize_t)sizeof(raw))
+	if (!xv_kernel_rx_prepare(&q->rx))
 		return NULL;
-	len = (uint32_t)got - (uint32_t)sizeof(raw);
-	used = (len + XV_PACKET_DATA_BYTES - 1) / XV_PACKET_DATA_BYTES;
-
-	head = last = q->segs[0];
-	for (i = 0, left = len; i < used; i++) {
-		struct rte_mbuf *seg = q->segs[i];
-
-		seg->data_len = (uint16_t)RTE_MIN(left, (uint32_t)XV_PACKET_DATA_BYTES);
-		left -= seg->data_len;
-		if (i > 0)
-			last->next = seg;
-		last = seg;
-	}
-	head->nb_segs = (uint16_t)used;
-	head->pkt_len = len;
-	q->n -= used;
-	memmove(&q->segs[0], &q->segs[used], q->n * sizeof(q->segs[0]));
-
-	memcpy(&hdr.head, raw, sizeof(hdr.head));
-	memcpy(&hdr.csum_offset, raw + 8, sizeof(hdr.csum_offset));
-	if ((hdr.head & XV_VNET_WANTS_OFFLOAD) != 0 &&
-	    xv_vnet_hdr_decode(hdr, len, KERNEL_FEATURES, xv_packet_offload(head)))
-		head->ol_flags |= XV_PACKET_OFFLOAD;
-	return head;
+	return xv_kernel_rx_packet(&q->rx, readv(q->fd, q->rx.iov, RTE_DIM(q->rx.iov)));
 }
 
 static uint16_t rx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
@@ -243,23 +193,14 @@ static uint16_t tx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts,
 
 	rte_spinlock_lock(&q->tx_lock);
 	for (i = 0; i < n; i++) {
-		struct iovec iov[RX_SEGS * 2 + 1];
-		struct xv_vnet_hdr hdr = {0};
-		uint8_t raw[sizeof(struct virtio_net_hdr)];
-		struct rte_mbuf *seg;
-		int count = 1;
+		struct xv_kernel_tx frame;
+		int count = xv_kernel_tx_gather(&frame, pkts[i]);
 
-		if ((pkts[i]->ol_flags & XV_PACKET_OFFLOAD) != 0)
-			hdr = xv_vnet_hdr_encode(xv_packet_offload(pkts[i]), pkts[i]);
-		memcpy(raw, &hdr.head, sizeof(hdr.head));
-		memcpy(raw + 8, &hdr.csum_offset, sizeof(hdr.csum_offset));
-		iov[0] = (struct iovec){raw, sizeof(raw)};
-		for (seg = pkts[i]; seg != NULL && count < (int)RTE_DIM(iov); seg = seg->next)
-			iov[count++] = (struct iovec){rte_pktmbuf_mtod(seg, void *), seg->data_len};
-		*why = XV_DROP_TX_SIZE;
-		if (seg != NULL)
+		if (count == 0) {
+			*why = XV_DROP_TX_SIZE;
 			break;
-		if (writev(q->fd, iov, count) < 0) {
+		}
+		if (writev(q->fd, frame.iov, count) < 0) {
 			*why = errno == EAGAIN ? XV_DROP_TX_FULL : XV_DROP_TX_DOWN;
 			break;
 		}
@@ -267,20 +208,6 @@ static uint16_t tx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts,
 	}
 	rte_spinlock_unlock(&q->tx_lock);
 	return i;
-}
-
-/* The descriptor is watched for edges and every frame makes one, also between the last read and now. */
-static enum xv_arm rx_arm(struct xv_port *port, uint16_t queue)
-{
-	(void)port;
-	(void)queue;
-	return XV_ARM_OK;
-}
-
-static void rx_disarm(struct xv_port *port, uint16_t queue)
-{
-	(void)port;
-	(void)queue;
 }
 
 const struct xv_port_ops xv_tap_port_ops = {
@@ -291,6 +218,5 @@ const struct xv_port_ops xv_tap_port_ops = {
 	.reconfigure = reconfigure,
 	.rx = rx,
 	.tx = tx,
-	.rx_arm = rx_arm,
-	.rx_disarm = rx_disarm,
+	.rx_arm = xv_kernel_rx_arm,
 };
