@@ -540,11 +540,13 @@ int xv_actions_check(const struct xv_actions *actions, const struct xv_flow_key 
 	for (; k.vlans < XV_FLOW_MAX_VLANS && (key->vlan[k.vlans].tci & mask->vlan[k.vlans].tci & RTE_BE16(0x1000)) != 0;)
 		k.vlans++;
 	if (k.type_known && is_mpls(k.eth_type)) {
-		k.mpls = 1;
 		for (i = 0; i < XV_FLOW_MAX_MPLS; i++) {
 			k.bottom[i] = key->mpls_lse[i] & LSE_BOTTOM;
 			k.bottom_known[i] = mask->mpls_lse[i] & LSE_BOTTOM;
 		}
+		/* One, and one more below each that is known not to be the bottom. */
+		for (k.mpls = 1; k.mpls <= XV_FLOW_MAX_MPLS && k.bottom_known[k.mpls - 1] != 0 && k.bottom[k.mpls - 1] == 0;)
+			k.mpls++;
 	}
 	return check_program(actions->program, actions->bytes, k, 0, err);
 }

@@ -266,6 +266,30 @@ static void check_lets_bottom_stay(void **state)
 	free(push);
 }
 
+static void pop_two(struct xv_actions_builder *b)
+{
+	xv_actions_add(b, XV_ACT_POP_MPLS, RTE_BE16(0x8847), NULL, 0);
+	xv_actions_add(b, XV_ACT_POP_MPLS, RTE_BE16(0x0800), NULL, 0);
+}
+
+/* Below a label that is known not to be the bottom there is another one. */
+static void check_counts_labels(void **state)
+{
+	struct xv_actions *actions = built(pop_two);
+	struct xv_flow_key key, mask;
+
+	(void)state;
+	match_of(MACS "8847 00012040 00013140 0800 ", &key, &mask);
+	mask.mpls_lse[0] = mask.mpls_lse[1] = RTE_BE32(0x100);
+	assert_int_equal(xv_actions_check(actions, &key, &mask, NULL), 0);
+	mask.mpls_lse[0] = 0;
+	assert_int_equal(xv_actions_check(actions, &key, &mask, NULL), -EINVAL);
+	match_of(LABELLED, &key, &mask);
+	mask.mpls_lse[0] = RTE_BE32(0x100);
+	assert_int_equal(xv_actions_check(actions, &key, &mask, NULL), -EINVAL);
+	free(actions);
+}
+
 static void nested_too_deep(struct xv_actions_builder *b, unsigned int depth)
 {
 	if (depth == 0)
@@ -310,6 +334,7 @@ int main(void)
 		cmocka_unit_test(check_refuses),
 		cmocka_unit_test(check_wants_matches),
 		cmocka_unit_test(check_lets_bottom_stay),
+		cmocka_unit_test(check_counts_labels),
 		cmocka_unit_test(builder_reports_what_went_wrong),
 	};
 
