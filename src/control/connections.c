@@ -384,7 +384,7 @@ json_t *xv_ct_stats(const struct xv_host *host)
 
 	xv_conntrack_get_stats(xv_flow_conntrack, &s);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O?, s:O?, s:o}", "connections",
-			 (json_int_t)s.connections, "max_connections", (json_int_t)xv_flow_connections, "half_open",
+			 (json_int_t)s.connections, "max_connections", (json_int_t)xv_conntrack_get_max(xv_flow_conntrack), "half_open",
 			 (json_int_t)s.half_open, "inserted", (json_int_t)s.inserted, "expired", (json_int_t)s.expired,
 			 "deleted", (json_int_t)s.deleted, "evicted", (json_int_t)s.evicted, "refused_full",
 			 (json_int_t)s.refused_full, "refused_zone", (json_int_t)s.refused_zone, "invalid",

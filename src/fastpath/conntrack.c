@@ -103,6 +103,14 @@ static int invalid(const struct way *w)
 	return 0;
 }
 
+void xv_conntrack_refuse(struct xv_conntrack *ct, const struct xv_action_ct *action, struct xv_flow_key *key,
+			 struct xv_ct_hit *hit)
+{
+	const struct way w = {.ct = ct, .action = action, .key = key, .hit = hit};
+
+	(void)invalid(&w);
+}
+
 /* ct_state as the kernel's ovs_ct_update_key() makes it, but for translation: a connection that is stored is not `new` for its
  * replies, one that was announced is `related` for ever. */
 static uint32_t state_of(const struct way *w, const struct xv_conn *conn)
@@ -399,8 +407,10 @@ static int commit(struct way *w, struct xv_conn *from, const struct xv_ct_expect
 	}
 	if (rc != 0)
 		return rc == -EEXIST ? 1 : rc;
-	if (w->action->helper != XV_CT_HELPER_NONE && !(conn->flags & XV_CONN_RELATED) &&
-	    xv_ct_helper_attach(w->ct->helpers, conn, w->action->helper) == 0) {
+	if (w->action->helper != XV_CT_HELPER_NONE && (conn->flags & XV_CONN_RELATED) != 0) {
+		conn->helper = w->action->helper; /* for whoever looks: what was announced announces nothing */
+	} else if (w->action->helper != XV_CT_HELPER_NONE &&
+		   xv_ct_helper_attach(w->ct->helpers, conn, w->action->helper) == 0) {
 		conn->helper = w->action->helper;
 		conn->flags |= XV_CONN_HELPER;
 	}
@@ -485,6 +495,31 @@ int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *acti
 			return rc;
 	}
 	return -EADDRINUSE;
+}
+
+void xv_conntrack_recall(struct xv_conntrack *ct, const struct rte_mbuf *m, struct xv_flow_key *key,
+			 const struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit)
+{
+	struct way w = {.ct = ct, .key = key, .hit = hit, .now_ms = now_ms};
+	bool translated = key->ct_state & NAT_BITS;
+	struct xv_conn *conn;
+	struct xv_ct_tuple tuple;
+
+	if ((key->ct_state & (XV_CS_TRACKED | XV_CS_INVALID)) != XV_CS_TRACKED)
+		return;
+	w.kind = xv_ct_tuple_of(m, key, layout, key->ct_zone, &w.tuple, &w.packet);
+	if (w.kind == XV_CT_KIND_NONE)
+		return;
+	/* What is translated looks like the answers' other side, turned round. */
+	tuple = w.tuple;
+	if (translated)
+		xv_ct_tuple_reverse(&w.tuple, &tuple);
+	conn = xv_ct_find(ct, &tuple, xv_ct_hash(ct, &tuple), now_ms, &w.dir);
+	if (conn == NULL)
+		return;
+	w.dir = translated ? !w.dir : w.dir;
+	remember(&w, conn);
+	xv_conn_unlock(conn);
 }
 
 bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_mbuf *m, struct xv_flow_key *key,

@@ -82,7 +82,8 @@ struct xv_ct_nat {
 #define XV_CT_CLEAR 0x04 /* the packet is untracked again; alone */
 #define XV_CT_NAT 0x08
 #define XV_CT_NAT_REPLY 0x10 /* the same, but only of packets of the reply direction: of built-in networks */
-#define XV_CT_FLAGS (XV_CT_COMMIT | XV_CT_FORCE | XV_CT_CLEAR | XV_CT_NAT)
+#define XV_CT_FRAGMENT_RULES 0x20 /* of fragments only those that xv_fragment_rules let in (fragments.h) are put together */
+#define XV_CT_FLAGS (XV_CT_COMMIT | XV_CT_FORCE | XV_CT_CLEAR | XV_CT_NAT | XV_CT_FRAGMENT_RULES)
 
 /* Data of XV_ACT_CT. */
 struct xv_action_ct {
@@ -141,6 +142,15 @@ struct xv_ct_hit {
  */
 int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *action, struct rte_mbuf *m,
 			struct xv_flow_key *key, struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit);
+/*
+ * A packet comes back from a slow path: its key says that it was tracked, and perhaps translated, as it left. hit becomes what it was
+ * then, so that its connection does not see it twice; as it is if there is no such connection any more.
+ */
+void xv_conntrack_recall(struct xv_conntrack *ct, const struct rte_mbuf *m, struct xv_flow_key *key,
+			 const struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit);
+/* As xv_conntrack_packet(), of a packet that is to be invalid whatever it is. */
+void xv_conntrack_refuse(struct xv_conntrack *ct, const struct xv_action_ct *action, struct xv_flow_key *key,
+			 struct xv_ct_hit *hit);
 /*
  * A packet of a common shape (see xv_conntrack_advance()) is about to be looked up in a zone, and perhaps committed: ask for the
  * memory that this is going to need. A guess: with translation it is in vain.
@@ -217,10 +227,18 @@ void xv_conntrack_get_stats(const struct xv_conntrack *ct, struct xv_conntrack_s
 void xv_conntrack_set_pick_up(struct xv_conntrack *ct, bool pick_up);
 void xv_conntrack_set_half_open(struct xv_conntrack *ct, uint32_t per_port);
 
+/* At most so many connections in all; those that there are stay. -ERANGE: 0, or more than the table was made for. */
+int xv_conntrack_set_max(struct xv_conntrack *ct, uint32_t connections);
+uint32_t xv_conntrack_get_max(const struct xv_conntrack *ct);
+/* TCP's sequence numbers and windows are not checked, from the next segment on; of all tables. */
+void xv_conntrack_set_tcp_liberal(bool liberal);
+bool xv_conntrack_get_tcp_liberal(void);
+
 /* At most so many connections in a zone; 0: no limit. */
 void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit);			/* of zones without their own */
 uint32_t xv_conntrack_get_limit(const struct xv_conntrack *ct);
 void xv_conntrack_set_zone_limit(struct xv_conntrack *ct, uint16_t zone, uint32_t limit); /* UINT32_MAX: no own one */
+bool xv_conntrack_zone_has_limit(const struct xv_conntrack *ct, uint16_t zone);
 void xv_conntrack_get_zone(const struct xv_conntrack *ct, uint16_t zone, uint32_t *limit, uint32_t *connections);
 
 /* ---- Timeouts ---- */

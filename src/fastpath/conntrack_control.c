@@ -18,7 +18,6 @@
 
 #define CONNECTIONS_MAX (1u << 30)
 #define HELPED_MAX 65536
-#define STOCK_MAX 32		/* free connections in a shard */
 #define EXPIRE_BUDGET 65536	/* looks at connections in one call */
 #define FLUSH_LOOKS 4096	/* a millisecond, if all of them go */
 
@@ -97,10 +96,7 @@ int xv_conntrack_create(const struct xv_conntrack_config *config, struct xv_conn
 		return -ENOMEM;
 	xv_conntrack_set_half_open(ct, config->half_open_per_port);
 	xv_conntrack_set_pick_up(ct, config->pick_up);
-	/* Not so much that a small table seems full while shards keep what is left. */
-	ct->stock = RTE_MIN(config->connections / (XV_CT_SHARDS * 1024), (uint32_t)STOCK_MAX);
-	/* Others' stocks are on top, so that nobody is refused before the table is full. */
-	ct->max = config->connections + 2 * XV_CT_SHARDS * ct->stock;
+	ct->max = xv_ct_room_for(config->connections);
 	ct->bucket_mask = buckets_for(config->connections) - 1;
 	atomic_store_explicit(&ct->fresh, 1, memory_order_relaxed);
 	atomic_store_explicit(&ct->fresh_bucket, 1, memory_order_relaxed);
@@ -120,6 +116,7 @@ int xv_conntrack_create(const struct xv_conntrack_config *config, struct xv_conn
 		xv_conntrack_destroy(ct);
 		return -ENOMEM;
 	}
+	(void)xv_conntrack_set_max(ct, config->connections);
 	for (i = 0; i < XV_CT_ZONES; i++)
 		atomic_store_explicit(&ct->zones[i].limit, UINT32_MAX, memory_order_relaxed);
 	for (i = 0; i < XV_CT_SHARDS; i++)
@@ -341,6 +338,19 @@ void xv_conntrack_set_half_open(struct xv_conntrack *ct, uint32_t per_port)
 	atomic_store_explicit(&ct->half_open_max, per_port, memory_order_relaxed);
 }
 
+int xv_conntrack_set_max(struct xv_conntrack *ct, uint32_t connections)
+{
+	if (connections == 0 || xv_ct_room_for(connections) > ct->max)
+		return -ERANGE;
+	xv_ct_set_max(ct, connections);
+	return 0;
+}
+
+uint32_t xv_conntrack_get_max(const struct xv_conntrack *ct)
+{
+	return atomic_load_explicit(&ct->connections_max, memory_order_relaxed);
+}
+
 void xv_conntrack_set_limit(struct xv_conntrack *ct, uint32_t limit)
 {
 	atomic_store_explicit(&ct->zone_limit, limit, memory_order_relaxed);
@@ -354,6 +364,11 @@ uint32_t xv_conntrack_get_limit(const struct xv_conntrack *ct)
 void xv_conntrack_set_zone_limit(struct xv_conntrack *ct, uint16_t zone, uint32_t limit)
 {
 	atomic_store_explicit(&ct->zones[zone].limit, limit, memory_order_relaxed);
+}
+
+bool xv_conntrack_zone_has_limit(const struct xv_conntrack *ct, uint16_t zone)
+{
+	return atomic_load_explicit(&ct->zones[zone].limit, memory_order_relaxed) != UINT32_MAX;
 }
 
 void xv_conntrack_get_zone(const struct xv_conntrack *ct, uint16_t zone, uint32_t *limit, uint32_t *connections)

@@ -75,7 +75,7 @@ union xv_ct_proto_state {
 /* xv_conn.flags */
 #define XV_CONN_SEEN_REPLY 0x01 /* set by conntrack.c after packet() of a reply said that it is valid */
 #define XV_CONN_ASSURED 0x02	/* set by protocols: established, is never evicted */
-#define XV_CONN_HELPER 0x04	/* conn->helper is not NONE: each packet goes the long way */
+#define XV_CONN_HELPER 0x04	/* conn->helper listens: each packet goes the long way */
 #define XV_CONN_SNAT 0x08
 #define XV_CONN_DNAT 0x10
 #define XV_CONN_RELATED 0x20	/* has a master */

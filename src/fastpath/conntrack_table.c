@@ -11,6 +11,7 @@
 #include "fastpath/conntrack_helper.h"
 
 #define CHAIN_MAX 64 /* lines of a bucket that a reader looks at: a bound for one that is led astray by a line's new use */
+#define STOCK_MAX 32 /* free connections in a shard */
 #define RETRIES 8    /* when others changed what we looked at */
 
 /* The wheel looks at each connection at least so often: xv_conntrack_advance() may shorten a timeout without a word to it. */
@@ -253,12 +254,12 @@ found:
 /* From the pool to the shard's stock, or one for now. Under the shard's lock. */
 static void stock_up(struct xv_conntrack *ct, struct xv_ct_shard *shard)
 {
-	uint32_t n = RTE_MAX(ct->stock, 1u), fresh, pool_n;
+	uint32_t n = RTE_MAX(atomic_load_explicit(&ct->stock, memory_order_relaxed), 1u), fresh, pool_n;
 
 	xv_ct_lock(&ct->pool_lock);
 	pool_n = atomic_load_explicit(&ct->pool_n, memory_order_relaxed);
 	fresh = atomic_load_explicit(&ct->fresh, memory_order_relaxed);
-	for (; n > 0; n--) {
+	for (; n > 0 && fresh - 1 - pool_n < ct->out_max; n--) {
 		uint32_t index = ct->pool_free;
 
 		if (index != 0) {
@@ -293,17 +294,11 @@ static uint32_t memory_take(struct xv_conntrack *ct, struct xv_ct_shard *shard)
 	return index;
 }
 
-static void memory_give(struct xv_conntrack *ct, struct xv_ct_shard *shard, uint32_t index)
+/* What is more than the shard is to keep. Under its lock. */
+static void stock_down(struct xv_conntrack *ct, struct xv_ct_shard *shard, uint32_t keep)
 {
-	uint32_t keep = ct->stock, n = 0;
+	uint32_t index, n = 0;
 
-	ct->conns[index].older = shard->free;
-	shard->free = index;
-	/* Nothing is left for others: this is for them. */
-	if (atomic_load_explicit(&ct->pool_n, memory_order_relaxed) == 0)
-		keep = 0;
-	if (++shard->n_free <= 2 * keep)
-		return;
 	xv_ct_lock(&ct->pool_lock);
 	while (shard->n_free > keep) {
 		index = shard->free;
@@ -314,6 +309,46 @@ static void memory_give(struct xv_conntrack *ct, struct xv_ct_shard *shard, uint
 		n++;
 	}
 	atomic_store_explicit(&ct->pool_n, atomic_load_explicit(&ct->pool_n, memory_order_relaxed) + n, memory_order_relaxed);
+	xv_ct_unlock(&ct->pool_lock);
+}
+
+static void memory_give(struct xv_conntrack *ct, struct xv_ct_shard *shard, uint32_t index)
+{
+	uint32_t keep = atomic_load_explicit(&ct->stock, memory_order_relaxed);
+
+	ct->conns[index].older = shard->free;
+	shard->free = index;
+	/* Nothing is left for others: this is for them. */
+	if (atomic_load_explicit(&ct->pool_n, memory_order_relaxed) == 0)
+		keep = 0;
+	if (++shard->n_free > 2 * keep)
+		stock_down(ct, shard, keep);
+}
+
+/* Not so much that a small table seems full while shards keep what is left. */
+static uint32_t stock_for(uint32_t connections)
+{
+	return RTE_MIN(connections / (XV_CT_SHARDS * 1024), (uint32_t)STOCK_MAX);
+}
+
+uint32_t xv_ct_room_for(uint32_t connections)
+{
+	return connections + 2 * XV_CT_SHARDS * stock_for(connections);
+}
+
+void xv_ct_set_max(struct xv_conntrack *ct, uint32_t connections)
+{
+	uint32_t stock = stock_for(connections), i;
+
+	atomic_store_explicit(&ct->connections_max, connections, memory_order_relaxed);
+	atomic_store_explicit(&ct->stock, stock, memory_order_relaxed);
+	for (i = 0; i < XV_CT_SHARDS; i++) {
+		xv_ct_lock(&ct->shards[i].lock);
+		stock_down(ct, &ct->shards[i], 2 * stock);
+		xv_ct_unlock(&ct->shards[i].lock);
+	}
+	xv_ct_lock(&ct->pool_lock);
+	ct->out_max = xv_ct_room_for(connections);
 	xv_ct_unlock(&ct->pool_lock);
 }
 

@@ -63,9 +63,10 @@ struct xv_conntrack {
 	struct xv_ct_zone *zones;
 	struct xv_ct_helpers *helpers;
 	uint32_t bucket_mask;
-	uint32_t max; /* connections */
+	uint32_t max; /* connections that there is room for */
+	_Atomic uint32_t connections_max; /* as it was set */
 	_Atomic uint32_t half_open_max;
-	uint32_t stock; /* free connections that a shard keeps */
+	_Atomic uint32_t stock; /* free connections that a shard keeps */
 	_Atomic bool pick_up;
 	_Atomic bool shared;
 	_Atomic uint32_t zone_limit;
@@ -75,6 +76,7 @@ struct xv_conntrack {
 	_Alignas(64) _Atomic uint8_t pool_lock;
 	uint32_t pool_free;		/* linked by `older` */
 	_Atomic uint32_t pool_n;
+	uint32_t out_max;		/* that shards may have, in use and in stock */
 	_Atomic uint32_t fresh;		/* the first that was never used */
 	_Atomic uint32_t fresh_bucket;	/* overflow */
 	_Atomic uint32_t crowded;	/* account with many, as of the last xv_conntrack_expire() */
@@ -136,6 +138,12 @@ enum xv_ct_why {
 	XV_CT_WHY_EXPIRED, /* only if it is */
 	XV_CT_WHY_EVICTED, /* only if it is half-open */
 };
+/* Places in the array for so many connections: what others have in stock is on top, so that nobody is refused before
+ * the table is full. */
+uint32_t xv_ct_room_for(uint32_t connections);
+/* control. So many connections at most from now on, those that there are stay; not more than there is room for. */
+void xv_ct_set_max(struct xv_conntrack *ct, uint32_t connections);
+
 /* The connection goes, if it is still this incarnation; it is not locked. */
 bool xv_ct_kill(struct xv_conntrack *ct, struct xv_conn *conn, uint32_t incarnation, enum xv_ct_why why, uint32_t now_ms);
 /* Its time was shortened: the wheel is to know. It is not locked. */

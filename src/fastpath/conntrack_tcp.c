@@ -173,9 +173,21 @@ enum fit {
 	INSIDE,
 };
 
+static _Atomic bool all_liberal;
+
+void xv_conntrack_set_tcp_liberal(bool liberal)
+{
+	atomic_store_explicit(&all_liberal, liberal, memory_order_relaxed);
+}
+
+bool xv_conntrack_get_tcp_liberal(void)
+{
+	return atomic_load_explicit(&all_liberal, memory_order_relaxed);
+}
+
 static bool is_liberal(const struct xv_ct_tcp_conn *tcp, enum xv_ct_dir dir)
 {
-	return tcp->peer_flags[dir] & XV_TCP_LIBERAL;
+	return (tcp->peer_flags[dir] & XV_TCP_LIBERAL) != 0 || xv_conntrack_get_tcp_liberal();
 }
 
 /* The first SYN of a side, or one that takes the place of the one before. */

@@ -728,6 +728,7 @@ void xv_flow_execute_out(struct xv_worker *w, struct xv_packet_out *out)
 		drop(&k, rte_pktmbuf_data_len(k.m) < 14 ? XV_DROP_RUNT : XV_DROP_MALFORMED);
 		return;
 	}
+	xv_conntrack_recall(xv_flow_conntrack, k.m, &k.key, &k.layout, xv_worker_now_ms(w), &k.hit);
 	run(&k, out->actions->program, out->actions->bytes);
 	if (k.m != NULL)
 		walk_on(&k);

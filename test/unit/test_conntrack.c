@@ -689,6 +689,96 @@ static void full_table(void **state)
 	assert_int_equal(stats().connections, 1000);
 }
 
+/* The maximum goes down and up while there are connections; what is proven stays. */
+static void maximum_while_running(void **state)
+{
+	struct ct_frame f;
+	uint32_t i;
+
+	(void)state;
+	for (i = 0; i < 20; i++) {
+		f = udp_of(i);
+		assert_int_equal(send(&f, COMMIT), NEW);
+		assert_true(is_stored(&f, ZONE));
+	}
+	assert_int_equal(xv_conntrack_set_max(ct, 0), -ERANGE);
+	assert_int_equal(xv_conntrack_set_max(ct, 100001 + 65536), -ERANGE);
+	assert_int_equal(xv_conntrack_set_max(ct, 10), 0);
+	assert_int_equal(xv_conntrack_get_max(ct), 10);
+	f = udp_of(100);
+	assert_int_equal(send(&f, COMMIT), -ENOBUFS);
+	assert_int_equal(stats().connections, 20);
+	assert_int_equal(xv_conntrack_set_max(ct, 22), 0);
+	assert_int_equal(send(&f, COMMIT), NEW);
+	assert_true(is_stored(&f, ZONE));
+	f = udp_of(101);
+	assert_int_equal(send(&f, COMMIT), NEW);
+	assert_true(is_stored(&f, ZONE));
+	f = udp_of(102);
+	assert_int_equal(send(&f, COMMIT), -ENOBUFS);
+	/* Others go, and leave their places. */
+	assert_int_equal(xv_conntrack_flush(ct, now, NULL, NULL), 22);
+	for (i = 0; i < 30; i++) {
+		f = udp_of(i);
+		assert_int_equal(send(&f, COMMIT), i < 22 ? NEW : -ENOBUFS);
+		if (i < 22)
+			assert_true(is_stored(&f, ZONE));
+	}
+	assert_int_equal(xv_conntrack_set_max(ct, 100000), 0);
+	for (i = 30; i < 1000; i++) {
+		f = udp_of(i);
+		assert_int_equal(send(&f, COMMIT), NEW);
+	}
+}
+
+static void windows_need_not_be_checked(void **state)
+{
+	(void)state;
+	shake_hands();
+	assert_int_equal(tcp_send(CT_ACK, 900000101, 501, 0), INVALID);
+	xv_conntrack_set_tcp_liberal(true);
+	assert_true(xv_conntrack_get_tcp_liberal());
+	assert_int_equal(tcp_send(CT_ACK, 900000101, 501, 0), EST);
+	xv_conntrack_set_tcp_liberal(false);
+}
+
+/* A translated packet leaves for a slow path and comes back: its connection is the one that it had. */
+static void recall(void **state)
+{
+	struct xv_action_ct snat = {.zone = ZONE, .flags = COMMIT | XV_CT_NAT}, mark = {.zone = ZONE, .flags = COMMIT};
+	const struct xv_action_ct nat = {.zone = ZONE, .flags = XV_CT_NAT};
+	const struct xv_ct_hit none = {0};
+	struct ct_frame back = ct_frame_reply(&udp);
+	struct ct_packet p;
+	unsigned int dir;
+
+	(void)state;
+	mark.mark = 5;
+	mark.mark_mask = UINT32_MAX;
+	snat.nat.flags = XV_NAT_SRC;
+	snat.nat.min.words[3] = snat.nat.max.words[3] = RTE_BE32(0x0a0000f0);
+	back.dst = 0x0a0000f0;
+	for (dir = 0; dir < 2; dir++) {
+		ct_packet_make(&p, dir == 0 ? &udp : &back, 1);
+		assert_int_equal(xv_conntrack_packet(ct, dir == 0 ? &snat : &nat, &p.m, &p.key, &p.layout, now, &p.hit), 0);
+		assert_true((p.key.ct_state & (XV_CS_SRC_NAT | XV_CS_DST_NAT)) != 0);
+		p.hit = none;
+		xv_conntrack_recall(ct, &p.m, &p.key, &p.layout, now, &p.hit);
+		assert_non_null(p.hit.conn);
+		assert_int_equal(p.hit.dir, dir);
+		mark.mark = 5 + dir;
+		assert_int_equal(xv_conntrack_packet(ct, &mark, &p.m, &p.key, &p.layout, now, &p.hit), 0);
+		assert_int_equal(stats().inserted, 1);
+		assert_int_equal(the_only_one().mark, 5 + dir);
+		assert_int_equal(the_only_one().packets[dir], 1);
+	}
+	/* What nobody knows stays so. */
+	assert_int_equal(xv_conntrack_flush(ct, now, NULL, NULL), 1);
+	p.hit = none;
+	xv_conntrack_recall(ct, &p.m, &p.key, &p.layout, now, &p.hit);
+	assert_null(p.hit.conn);
+}
+
 static void count(const struct xv_ct_info *info, void *arg)
 {
 	uint8_t *seen = arg;
@@ -846,6 +936,9 @@ int main(void)
 		TEST(zone_limits),
 		TEST(half_open_bound),
 		TEST(full_table),
+		TEST(maximum_while_running),
+		TEST(windows_need_not_be_checked),
+		TEST(recall),
 		TEST(flushing_some),
 		TEST(walking),
 		TEST(nothing_leaks),
