@@ -337,8 +337,13 @@ static void hold(struct walk *k, const struct xv_action *a, const uint8_t *end)
 				 .bytes = bytes};
 	memcpy(held->program, a, bytes);
 	count(&k->w->counters[k->m->port].held, 1);
-	xv_fragments_hold(k->w->fragments, xv_flow_conntrack, k->m, buf, xv_worker_now_ms(k->w));
-	k->m = NULL;
+	if (xv_fragments_hold(k->w->fragments, xv_flow_conntrack, k->m, buf, xv_worker_now_ms(k->w))) {
+		k->m = NULL;
+		return;
+	}
+	count(&k->w->counters[k->m->port].held, (uint64_t)-1);
+	rte_pktmbuf_free(buf);
+	xv_conntrack_refuse(xv_flow_conntrack, (const struct xv_action_ct *)(const void *)a->data, &k->key, &k->hit);
 }
 
 /* A fragment that is to be flooded, of a datagram that is to open a connection: when all of them are there, and it is stored, they come

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include <rte_spinlock.h>
+
 #include "base/lazy_memory.h"
 #include "net/bytes.h"
 #include "net/edit.h"
@@ -63,7 +65,13 @@ struct share {
 	uint16_t datagrams, buffers;
 };
 
+/* OVS's defaults. */
+struct xv_fragment_rules xv_fragment_rules = {.enabled = {true, true}, .min_bytes = {1200, 1280}, .max = 1000};
+_Atomic uint64_t xv_fragment_counts[2][XV_FRAGMENT_COUNTS];
+_Atomic uint32_t xv_fragments_waiting;
+
 struct xv_fragments {
+	rte_spinlock_t lock; /* who waits, for the control thread to look at */
 	xv_fragment_drop_fn *drop;
 	void *arg;
 	struct share all, port[XV_MAX_PORTS];
@@ -82,6 +90,7 @@ int xv_fragments_create(xv_fragment_drop_fn *drop, void *arg, struct xv_fragment
 
 	if (f == NULL)
 		return -ENOMEM;
+	rte_spinlock_init(&f->lock);
 	f->drop = drop;
 	f->arg = arg;
 	TAILQ_INIT(&f->waiting);
@@ -205,6 +214,11 @@ static struct datagram *find(struct xv_fragments *f, const struct id *id)
 	return d;
 }
 
+static void count(const struct id *id, enum xv_fragment_count what, unsigned int n)
+{
+	atomic_fetch_add_explicit(&xv_fragment_counts[id->ipv6][what], n, memory_order_relaxed);
+}
+
 /* There is room for it. */
 static struct datagram *open_datagram(struct xv_fragments *f, const struct id *id, uint32_t now_ms)
 {
@@ -258,6 +272,8 @@ static void add_piece(struct xv_fragments *f, struct datagram *d, struct rte_mbu
 		d->end = s->end;
 	f->all.buffers += buffers;
 	f->port[d->id.in_port].buffers += buffers;
+	count(&d->id, XV_FRAGMENT_ACCEPTED, 1);
+	atomic_fetch_add_explicit(&xv_fragments_waiting, 1, memory_order_relaxed);
 }
 
 /* The first one of d; its packets are the caller's. */
@@ -273,6 +289,7 @@ static void remove_piece(struct xv_fragments *f, struct datagram *d, struct rte_
 	d->buffers -= buffers;
 	f->all.buffers -= buffers;
 	f->port[d->id.in_port].buffers -= buffers;
+	atomic_fetch_sub_explicit(&xv_fragments_waiting, 1, memory_order_relaxed);
 	STAILQ_INSERT_HEAD(&f->free_pieces, p, next);
 }
 
@@ -295,6 +312,10 @@ static void drop_pieces(struct xv_fragments *f, struct datagram *d, enum xv_drop
 /* It waits; it is gone. */
 static void give_up(struct xv_fragments *f, struct datagram *d, enum xv_drop reason)
 {
+	if (reason == XV_DROP_FRAG_TIMEOUT)
+		count(&d->id, XV_FRAGMENT_EXPIRED, d->n);
+	else if (reason == XV_DROP_FRAG_LIMIT || reason == XV_DROP_DETACHED)
+		count(&d->id, XV_FRAGMENT_PURGED, d->n);
 	unlink_datagram(f, d);
 	drop_pieces(f, d, reason);
 	free_datagram(f, d);
@@ -539,23 +560,38 @@ static void complete(struct xv_fragments *f, struct xv_conntrack *ct, struct dat
 		give_up(f, d, reason);
 		return;
 	}
+	count(&d->id, XV_FRAGMENT_COMPLETED, d->n);
 	unlink_datagram(f, d);
 	TAILQ_INSERT_TAIL(&f->complete, d, age);
 }
 
-void xv_fragments_hold(struct xv_fragments *f, struct xv_conntrack *ct, struct rte_mbuf *m, struct rte_mbuf *buf,
-		       uint32_t now_ms)
+static bool is_let_in(const struct xv_held *held, const struct shape *s, const struct id *id)
 {
+	const struct xv_action_ct *ct = (const struct xv_action_ct *)(const void *)&held->program[1];
+	const struct xv_fragment_rules *rules = &xv_fragment_rules;
+
+	if ((ct->flags & XV_CT_FRAGMENT_RULES) == 0)
+		return true;
+	if (!atomic_load_explicit(&rules->enabled[id->ipv6], memory_order_relaxed) ||
+	    atomic_load_explicit(&xv_fragments_waiting, memory_order_relaxed) >=
+		    atomic_load_explicit(&rules->max, memory_order_relaxed))
+		return false;
+	if (s->last || held->layout.payload_end - held->layout.l3 >=
+			       atomic_load_explicit(&rules->min_bytes[id->ipv6], memory_order_relaxed))
+		return true;
+	count(id, XV_FRAGMENT_TOO_SMALL, 1);
+	return false;
+}
+
+static void take_in(struct xv_fragments *f, struct xv_conntrack *ct, struct rte_mbuf *m, struct rte_mbuf *buf,
+		    const struct shape *shape, const struct id *idp, uint32_t now_ms)
+{
+	struct shape s = *shape;
+	struct id id = *idp;
 	enum xv_drop reason;
 	struct datagram *d;
-	struct shape s;
-	struct id id;
 	bool alone;
 
-	if (!shape_of(m, xv_held_of(buf), &s, &id)) {
-		drop(f, m, buf, XV_DROP_FRAG_INVALID);
-		return;
-	}
 	if (!make_room(f, &id, m->nb_segs + 1u)) {
 		drop(f, m, buf, XV_DROP_FRAG_LIMIT);
 		return;
@@ -565,6 +601,8 @@ void xv_fragments_hold(struct xv_fragments *f, struct xv_conntrack *ct, struct r
 		d = open_datagram(f, &id, now_ms);
 	reason = check(d, &s, &alone);
 	if (reason != XV_DROP_MAX) {
+		if (reason == XV_DROP_FRAG_OVERLAP)
+			count(&id, XV_FRAGMENT_OVERLAPPED, 1);
 		drop(f, m, buf, reason);
 		if (!alone) {
 			/* It stays, so that those that still come are known. */
@@ -576,6 +614,24 @@ void xv_fragments_hold(struct xv_fragments *f, struct xv_conntrack *ct, struct r
 	add_piece(f, d, m, buf, &s);
 	if (d->end != 0 && d->bytes == d->end)
 		complete(f, ct, d, now_ms);
+}
+
+bool xv_fragments_hold(struct xv_fragments *f, struct xv_conntrack *ct, struct rte_mbuf *m, struct rte_mbuf *buf,
+		       uint32_t now_ms)
+{
+	struct shape s;
+	struct id id;
+
+	if (!shape_of(m, xv_held_of(buf), &s, &id)) {
+		drop(f, m, buf, XV_DROP_FRAG_INVALID);
+		return true;
+	}
+	if (!is_let_in(xv_held_of(buf), &s, &id))
+		return false;
+	rte_spinlock_lock(&f->lock);
+	take_in(f, ct, m, buf, &s, &id, now_ms);
+	rte_spinlock_unlock(&f->lock);
+	return true;
 }
 
 bool xv_fragments_take(struct xv_fragments *f, struct rte_mbuf **m, struct rte_mbuf **buf)
@@ -601,17 +657,50 @@ void xv_fragments_expire(struct xv_fragments *f, uint32_t now_ms)
 {
 	struct datagram *d;
 
+	rte_spinlock_lock(&f->lock);
 	while ((d = TAILQ_FIRST(&f->waiting)) != NULL && now_ms - d->since_ms >= XV_FRAGMENTS_TIMEOUT_MS)
 		give_up(f, d, XV_DROP_FRAG_TIMEOUT);
+	rte_spinlock_unlock(&f->lock);
 }
 
 void xv_fragments_forget(struct xv_fragments *f, bool (*gone)(uint16_t port_id))
 {
 	struct datagram *d, *next;
 
+	rte_spinlock_lock(&f->lock);
 	for (d = TAILQ_FIRST(&f->waiting); d != NULL; d = next) {
 		next = TAILQ_NEXT(d, age);
 		if (gone == NULL || gone(d->id.in_port))
 			give_up(f, d, XV_DROP_DETACHED);
 	}
+	rte_spinlock_unlock(&f->lock);
+}
+
+/* ---- Control ---- */
+
+unsigned int xv_fragments_list(struct xv_fragments *f, struct xv_fragments_info *infos, unsigned int max)
+{
+	const struct datagram *d;
+	const struct piece *p;
+	unsigned int n = 0;
+
+	rte_spinlock_lock(&f->lock);
+	TAILQ_FOREACH (d, &f->waiting, age) {
+		struct xv_fragments_info *info = &infos[n];
+
+		if (n == max)
+			break;
+		if (d->n == 0) /* broken, and remembered as such */
+			continue;
+		*info = (struct xv_fragments_info){.src = d->id.src, .dst = d->id.dst, .recirc_id = d->id.recirc_id,
+						   .ip_id = d->id.ip_id, .zone = d->id.zone, .n = d->n,
+						   .ipv6 = d->id.ipv6 != 0, .last = d->end != 0};
+		STAILQ_FOREACH (p, &d->pieces, next) {
+			info->first |= p->shape.start == 0;
+			info->proto = xv_held_of(p->buf)->key.ip_proto;
+		}
+		n++;
+	}
+	rte_spinlock_unlock(&f->lock);
+	return n;
 }

@@ -14,12 +14,16 @@
  * whoever has most does. A datagram has XV_FRAGMENTS_TIMEOUT_MS from its first fragment on: that of RFC 791 (and of OVS);
  * the longer one of RFC 8200 is for receivers, who tell the sender.
  *
- * Class B: one worker's. The fragments of a datagram come by one queue: senders choose it by flow, and what comes in a tunnel has an
+ * What OVS can set of it (ipf-set-*) holds for ct actions with XV_CT_FRAGMENT_RULES: a fragment that rules do not let in is not held
+ * but invalid.
+ *
+ * Class B: one worker's; the control thread may look under a lock. The fragments of a datagram come by one queue: senders choose it by flow, and what comes in a tunnel has an
  * outer hash that all fragments share. Who spreads them over queues of several workers is heard by none, and hurts itself only.
  * A fragment that waits is not lost with its flow: it goes on by the actions that were there when it came.
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -63,11 +67,44 @@ int xv_fragments_create(xv_fragment_drop_fn *drop, void *arg, struct xv_fragment
 /* control; none is held. Accepts NULL. */
 void xv_fragments_destroy(struct xv_fragments *fragments);
 
+/* Set by control, for all workers. By IP version: [1] is IPv6. */
+struct xv_fragment_rules {
+	_Atomic bool enabled[2];
+	_Atomic uint32_t min_bytes[2]; /* of the IP packet, of all but the last fragment */
+	_Atomic uint32_t max;	       /* fragments that wait, of all workers and by any action */
+};
+extern struct xv_fragment_rules xv_fragment_rules;
+
+/* Counted by all workers, of all actions. */
+enum xv_fragment_count {
+	XV_FRAGMENT_ACCEPTED,
+	XV_FRAGMENT_COMPLETED, /* their datagrams went on */
+	XV_FRAGMENT_EXPIRED,
+	XV_FRAGMENT_TOO_SMALL,
+	XV_FRAGMENT_OVERLAPPED,
+	XV_FRAGMENT_PURGED, /* made room for others, or went with their port */
+	XV_FRAGMENT_COUNTS
+};
+extern _Atomic uint64_t xv_fragment_counts[2][XV_FRAGMENT_COUNTS];
+extern _Atomic uint32_t xv_fragments_waiting;
+
+/* A datagram that waits. */
+struct xv_fragments_info {
+	union xv_ip_addr src, dst;
+	uint32_t recirc_id, ip_id; /* ip_id: network order, as in the header */
+	uint16_t zone, n;	   /* n: fragments that are there */
+	uint8_t proto;
+	bool ipv6, first, last; /* the first is there, the last */
+};
+/* control. At most max of them, the oldest first. */
+unsigned int xv_fragments_list(struct xv_fragments *fragments, struct xv_fragments_info *infos, unsigned int max);
+
 /*
  * worker. A fragment (key.ip_frag is not XV_FRAG_NONE) is here; how, with its program, was written into buf. Takes both. Its
  * first segment must be writable if the ct action has XV_CT_NAT. If it was the one that was missing the datagram is tracked.
+ * False: rules do not let it in; both are the caller's still, and it goes on as invalid.
  */
-void xv_fragments_hold(struct xv_fragments *fragments, struct xv_conntrack *ct, struct rte_mbuf *m, struct rte_mbuf *buf,
+bool xv_fragments_hold(struct xv_fragments *fragments, struct xv_conntrack *ct, struct rte_mbuf *m, struct rte_mbuf *buf,
 		       uint32_t now_ms);
 /* worker, after each hold: the next one that goes on, its key, layout and hit as behind the ct action. False: none. */
 bool xv_fragments_take(struct xv_fragments *fragments, struct rte_mbuf **m, struct rte_mbuf **buf);

@@ -191,7 +191,7 @@ static bool is_text(const struct nlattr *a, const char *text)
 
 static int ct(struct translation *t, struct xv_attrs attrs)
 {
-	struct xv_action_ct ct = {0};
+	struct xv_action_ct ct = {.flags = XV_CT_FRAGMENT_RULES};
 	const struct nlattr *a;
 	bool broken = false, ok = true;
 	uint32_t mark[2];

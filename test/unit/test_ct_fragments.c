@@ -17,7 +17,7 @@
 #include "fastpath/flow.h"
 #include "fastpath/fragments.h"
 #include "fastpath/ledger.h"
-#include "fastpath/worker.h"
+#include "fastpath/worker_state.h"
 #include "net/checksum.h"
 #include "port/dummy.h"
 #include "port/eal.h"
@@ -611,6 +611,75 @@ static void translated(void **state)
 	connections(1);
 }
 
+static uint64_t counted(bool ipv6, enum xv_fragment_count what)
+{
+	return atomic_load(&xv_fragment_counts[ipv6][what]);
+}
+
+/* What OVS may set holds for its own ct actions only; a fragment that is not let in goes on at once, as invalid. */
+static void rules(void **state)
+{
+	const struct xv_action_ct ovs = {.zone = ZONE, .flags = XV_CT_FRAGMENT_RULES}, other = {.zone = ZONE};
+	const uint32_t before = atomic_load(&xv_fragment_rules.min_bytes[0]);
+	uint64_t small = counted(false, XV_FRAGMENT_TOO_SMALL), accepted = counted(false, XV_FRAGMENT_ACCEPTED);
+	struct xv_conntrack_stats stats;
+
+	(void)state;
+	add_flow(0, 0, &ovs, XV_ACT_OUTPUT, 1);
+	add_flow(2, 0, &other, XV_ACT_OUTPUT, 1);
+	make(&dg, false, false, 1000, 2000, 1000);
+	atomic_store(&xv_fragment_rules.min_bytes[0], 533);
+	send(0, piece(&dg, 1, 0, 512)); /* 532 bytes */
+	assert_int_equal(taken(1), 1);
+	assert_int_equal(counted(false, XV_FRAGMENT_TOO_SMALL) - small, 1);
+	xv_conntrack_get_stats(xv_flow_conntrack, &stats);
+	assert_int_equal(stats.invalid, 1);
+	send(2, piece(&dg, 1, 0, 512));
+	assert_int_equal(taken(1), 0);
+	/* The last one may be small. */
+	atomic_store(&xv_fragment_rules.min_bytes[0], 532);
+	send(0, piece(&dg, 2, 0, 512));
+	send(0, piece(&dg, 2, 512, 1000));
+	assert_int_equal(taken(1), 2);
+	assert_int_equal(counted(false, XV_FRAGMENT_ACCEPTED) - accepted, 3);
+	/* One waits: there is room for no other. */
+	atomic_store(&xv_fragment_rules.max, 1);
+	send(0, piece(&dg, 3, 0, 512));
+	assert_int_equal(taken(1), 1);
+	atomic_store(&xv_fragment_rules.max, 1000);
+	atomic_store(&xv_fragment_rules.enabled[0], false);
+	send(0, piece(&dg, 4, 0, 512));
+	assert_int_equal(taken(1), 1);
+	atomic_store(&xv_fragment_rules.enabled[0], true);
+	atomic_store(&xv_fragment_rules.min_bytes[0], before);
+	check_ledger(0);
+	check_ledger(2);
+}
+
+static void list_of_those_that_wait(void **state)
+{
+	struct xv_fragments *fragments = rig.worker->fragments;
+	struct xv_fragments_info infos[3];
+	uint32_t waiting = atomic_load(&xv_fragments_waiting);
+
+	(void)state;
+	connect_ports(NULL);
+	make(&dg, false, false, 1000, 2000, 1000);
+	send(0, piece(&dg, 77, 0, 512));
+	make(&dg, true, false, 1000, 2000, 1000);
+	send(0, piece(&dg, 78, 520, 1000));
+	send(0, piece(&dg, 78, 512, 520));
+	assert_int_equal(atomic_load(&xv_fragments_waiting) - waiting, 3);
+	assert_int_equal(xv_fragments_list(fragments, infos, 1), 1);
+	assert_int_equal(xv_fragments_list(fragments, infos, 3), 2);
+	assert_int_equal(rte_be_to_cpu_16((rte_be16_t)infos[0].ip_id), 77);
+	assert_int_equal(infos[0].zone, ZONE);
+	assert_int_equal(infos[0].proto, 17);
+	assert_true(infos[0].first && !infos[0].last && !infos[0].ipv6 && infos[0].n == 1);
+	assert_int_equal(rte_be_to_cpu_32(infos[1].ip_id), 78);
+	assert_true(!infos[1].first && infos[1].last && infos[1].ipv6 && infos[1].n == 2);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -623,6 +692,8 @@ int main(void)
 		TEST(headers_must_be_whole),
 		TEST(time_runs_out),
 		TEST(bounds),
+		TEST(rules),
+		TEST(list_of_those_that_wait),
 		TEST(removed_ports_lose_theirs),
 		TEST(translated),
 	};
