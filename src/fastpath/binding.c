@@ -41,15 +41,20 @@ static void bucket_init(struct xv_rate_bucket *b, uint64_t per_second, uint32_t 
 	atomic_init(&b->tokens, b->depth);
 }
 
+void xv_rate_limit_init(struct xv_rate_limit *limit, uint64_t pps, uint64_t bps, uint32_t burst_ms)
+{
+	bucket_init(&limit->packets, pps, burst_ms, LEAST_PACKETS);
+	bucket_init(&limit->bits, bps, burst_ms, LEAST_BITS);
+	atomic_init(&limit->refilled, xv_clock_cycles());
+}
+
 int xv_rate_limit_create(uint64_t pps, uint64_t bps, uint32_t burst_ms, struct xv_rate_limit **limit)
 {
 	struct xv_rate_limit *l = calloc(1, sizeof(*l));
 
 	if (l == NULL)
 		return -ENOMEM;
-	bucket_init(&l->packets, pps, burst_ms, LEAST_PACKETS);
-	bucket_init(&l->bits, bps, burst_ms, LEAST_BITS);
-	atomic_init(&l->refilled, xv_clock_cycles());
+	xv_rate_limit_init(l, pps, bps, burst_ms);
 	*limit = l;
 	return 0;
 }
@@ -59,9 +64,9 @@ void xv_rate_limit_destroy(struct xv_rate_limit *limit)
 	free(limit);
 }
 
-static void meter_replace(uint32_t id, struct xv_rate_limit *limit)
+static void meter_replace(uint32_t id, struct xv_meter *meter)
 {
-	struct xv_rate_limit *old = atomic_exchange(&xv_meters[id], limit);
+	struct xv_meter *old = atomic_exchange(&xv_meters[id], meter);
 
 	if (old != NULL)
 		xv_rcu_defer(free, old);
@@ -69,15 +74,31 @@ static void meter_replace(uint32_t id, struct xv_rate_limit *limit)
 
 int xv_meter_set(uint32_t id, uint64_t pps, uint64_t bps, uint32_t burst_ms)
 {
-	struct xv_rate_limit *limit;
-	int rc;
+	struct xv_meter *meter;
 
 	if (id >= XV_MAX_METERS)
 		return -EINVAL;
-	rc = xv_rate_limit_create(pps, bps, burst_ms, &limit);
-	if (rc == 0)
-		meter_replace(id, limit);
-	return rc;
+	meter = calloc(1, sizeof(*meter));
+	if (meter == NULL)
+		return -ENOMEM;
+	xv_rate_limit_init(&meter->limit, pps, bps, burst_ms);
+	meter->since = xv_clock_cycles();
+	meter_replace(id, meter);
+	return 0;
+}
+
+int xv_meter_get_stats(uint32_t id, struct xv_meter_stats *stats)
+{
+	const struct xv_meter *meter = id < XV_MAX_METERS ? atomic_load(&xv_meters[id]) : NULL;
+
+	if (meter == NULL)
+		return -ENOENT;
+	stats->packets = atomic_load_explicit(&meter->packets, memory_order_relaxed);
+	stats->bytes = atomic_load_explicit(&meter->bytes, memory_order_relaxed);
+	stats->dropped_packets = atomic_load_explicit(&meter->dropped_packets, memory_order_relaxed);
+	stats->dropped_bytes = atomic_load_explicit(&meter->dropped_bytes, memory_order_relaxed);
+	stats->age_ms = (xv_clock_cycles() - meter->since) * 1000 / xv_clock.hz;
+	return 0;
 }
 
 void xv_meter_del(uint32_t id)

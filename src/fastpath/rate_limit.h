@@ -26,6 +26,7 @@ struct xv_rate_limit {
  * control. pps, bps: 0 = unlimited. burst_ms: how much may be saved up, as time; at least 64 packets
  * and 128 KiB are always allowed, so that a full burst and a 64 KiB segment fit.
  */
+void xv_rate_limit_init(struct xv_rate_limit *limit, uint64_t pps, uint64_t bps, uint32_t burst_ms);
 int xv_rate_limit_create(uint64_t pps, uint64_t bps, uint32_t burst_ms, struct xv_rate_limit **limit);
 void xv_rate_limit_destroy(struct xv_rate_limit *limit);
 

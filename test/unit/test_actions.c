@@ -261,6 +261,7 @@ static void each_action(void **state)
 static void meter_drops_what_is_over_it(void **state)
 {
 	struct xv_flow *flow = add_for(UDP, meter);
+	struct xv_meter_stats stats;
 	unsigned int i, n = 0;
 	struct rte_mbuf *m;
 
@@ -272,7 +273,12 @@ static void meter_drops_what_is_over_it(void **state)
 		rte_pktmbuf_free(m);
 	assert_int_equal(n, 64); /* the least burst */
 	assert_int_equal(dropped(XV_DROP_METER), 36);
+	assert_int_equal(xv_meter_get_stats(9, &stats), 0);
+	assert_int_equal(stats.packets, 100);
+	assert_int_equal(stats.dropped_packets, 36);
+	assert_int_equal(stats.bytes, stats.dropped_bytes / 36 * 100);
 	xv_meter_del(9);
+	assert_int_equal(xv_meter_get_stats(9, &stats), -ENOENT);
 	xv_flow_del(flow);
 }
 
