@@ -233,6 +233,36 @@ dpif_xvio_ct_get_nconns(struct dpif *dpif, uint32_t *nconns)
 }
 
 int
+dpif_xvio_ct_set_maxconns(struct dpif *dpif, uint32_t maxconns)
+{
+    struct ofpbuf request;
+
+    xvio_request_init(&request, XV_OVS_CT_MAX_SET);
+    xvio_put_u32(&request, XV_OVS_LIMIT, maxconns);
+    return transact(dpif, &request, NULL);
+}
+
+int
+dpif_xvio_ct_set_tcp_seq_chk(struct dpif *dpif, bool enabled)
+{
+    struct ofpbuf request;
+
+    xvio_request_init(&request, XV_OVS_CT_SEQ_SET);
+    xvio_put_u32(&request, XV_OVS_ON, enabled);
+    return transact(dpif, &request, NULL);
+}
+
+int
+dpif_xvio_ct_get_tcp_seq_chk(struct dpif *dpif, bool *enabled)
+{
+    struct xv_ovs_ct_stats stats;
+    int error = ct_stats(dpif, &stats);
+
+    *enabled = !error && stats.seq_checked;
+    return error;
+}
+
+int
 dpif_xvio_ct_get_features(struct dpif *dpif OVS_UNUSED, enum ct_features *features)
 {
     *features = CONNTRACK_F_ZERO_SNAT;
@@ -310,6 +340,11 @@ dpif_xvio_ct_get_limits(struct dpif *dpif, uint32_t *default_limit, const struct
 
 /* ---- Timeout policies ---- */
 
+struct timeout_dump {
+    struct xvio_reply reply;
+    uint32_t at;
+};
+
 static const uint8_t timeouts[CT_DPIF_TP_ATTR_MAX] = {
     [CT_DPIF_TP_ATTR_TCP_SYN_SENT] = XV_OVS_TO_TCP_SYN_SENT,
     [CT_DPIF_TP_ATTR_TCP_SYN_RECV] = XV_OVS_TO_TCP_SYN_RECV,
@@ -329,21 +364,12 @@ static const uint8_t timeouts[CT_DPIF_TP_ATTR_MAX] = {
     [CT_DPIF_TP_ATTR_ICMP_REPLY] = XV_OVS_TO_ICMP_REPLY,
 };
 
-/* Those that ofproto has set, by id: it asks for them again. */
-static struct ovs_mutex policies_mutex = OVS_MUTEX_INITIALIZER;
-static struct ct_dpif_timeout_policy policies[256] OVS_GUARDED_BY(policies_mutex);
-static bool policy_set[256] OVS_GUARDED_BY(policies_mutex);
-
 int
 dpif_xvio_ct_set_timeout_policy(struct dpif *dpif, const struct ct_dpif_timeout_policy *tp)
 {
     uint32_t seconds[XV_OVS_TIMEOUTS] = { 0 };
     struct ofpbuf request;
-    int error;
 
-    if (tp->id >= ARRAY_SIZE(policies)) {
-        return ENOSPC;
-    }
     for (size_t i = 0; i < CT_DPIF_TP_ATTR_MAX; i++) {
         if (tp->present & (1u << i)) {
             seconds[timeouts[i]] = tp->attrs[i];
@@ -352,48 +378,105 @@ dpif_xvio_ct_set_timeout_policy(struct dpif *dpif, const struct ct_dpif_timeout_
     xvio_request_init(&request, XV_OVS_CT_TIMEOUT_SET);
     xvio_put_u32(&request, XV_OVS_POLICY, tp->id);
     xvio_put(&request, XV_OVS_SECONDS, seconds, sizeof seconds);
-    error = transact(dpif, &request, NULL);
-    if (!error) {
-        ovs_mutex_lock(&policies_mutex);
-        policies[tp->id] = *tp;
-        policy_set[tp->id] = true;
-        ovs_mutex_unlock(&policies_mutex);
-    }
-    return error;
-}
-
-int
-dpif_xvio_ct_get_timeout_policy(struct dpif *dpif OVS_UNUSED, uint32_t tp_id, struct ct_dpif_timeout_policy *tp)
-{
-    int error = ENOENT;
-
-    ovs_mutex_lock(&policies_mutex);
-    if (tp_id < ARRAY_SIZE(policies) && policy_set[tp_id]) {
-        *tp = policies[tp_id];
-        error = 0;
-    }
-    ovs_mutex_unlock(&policies_mutex);
-    return error;
+    return transact(dpif, &request, NULL);
 }
 
 int
 dpif_xvio_ct_del_timeout_policy(struct dpif *dpif, uint32_t tp_id)
 {
     struct ofpbuf request;
-    bool found = false;
 
-    ovs_mutex_lock(&policies_mutex);
-    if (tp_id < ARRAY_SIZE(policies)) {
-        found = policy_set[tp_id];
-        policy_set[tp_id] = false;
-    }
-    ovs_mutex_unlock(&policies_mutex);
-    if (!found) {
-        return ENOENT;
-    }
     xvio_request_init(&request, XV_OVS_CT_TIMEOUT_DEL);
     xvio_put_u32(&request, XV_OVS_POLICY, tp_id);
     return transact(dpif, &request, NULL);
+}
+
+/* Those that xviod has: all, or the one with this id. */
+static int
+timeout_dump_start(struct dpif *dpif, uint32_t tp_id, struct timeout_dump **dumpp)
+{
+    struct timeout_dump *dump = xzalloc(sizeof *dump);
+    struct ofpbuf request;
+    int error;
+
+    xvio_request_init(&request, XV_OVS_CT_TIMEOUT_DUMP);
+    if (tp_id != UINT32_MAX) {
+        xvio_put_u32(&request, XV_OVS_POLICY, tp_id);
+    }
+    error = transact(dpif, &request, &dump->reply);
+    if (error) {
+        xvio_reply_free(&dump->reply);
+        free(dump);
+        return error;
+    }
+    *dumpp = dump;
+    return 0;
+}
+
+static bool
+timeout_from_item(const struct xv_ovs_item *item, struct ct_dpif_timeout_policy *tp)
+{
+    const struct xv_ovs_item *seconds = xv_ovs_find(xv_ovs_body(item), item->len, XV_OVS_SECONDS);
+    uint32_t s[XV_OVS_TIMEOUTS];
+
+    if (item->type != XV_OVS_TIMEOUT || !seconds || seconds->len != sizeof s) {
+        return false;
+    }
+    memcpy(s, xv_ovs_body(seconds), sizeof s);
+    *tp = (struct ct_dpif_timeout_policy) {
+        .id = xv_ovs_u32(xv_ovs_body(item), item->len, XV_OVS_POLICY, 0),
+    };
+    for (size_t i = 0; i < CT_DPIF_TP_ATTR_MAX; i++) {
+        if (s[timeouts[i]]) {
+            tp->present |= 1u << i;
+            tp->attrs[i] = s[timeouts[i]];
+        }
+    }
+    return true;
+}
+
+int
+dpif_xvio_ct_timeout_policy_dump_start(struct dpif *dpif, void **statep)
+{
+    return timeout_dump_start(dpif, UINT32_MAX, (struct timeout_dump **) statep);
+}
+
+int
+dpif_xvio_ct_timeout_policy_dump_next(struct dpif *dpif OVS_UNUSED, void *state, struct ct_dpif_timeout_policy *tp)
+{
+    struct timeout_dump *dump = state;
+    const struct xv_ovs_item *item;
+    bool broken = false;
+
+    while ((item = xv_ovs_next(dump->reply.items, dump->reply.len, &dump->at, &broken))) {
+        if (timeout_from_item(item, tp)) {
+            return 0;
+        }
+    }
+    return EOF;
+}
+
+int
+dpif_xvio_ct_timeout_policy_dump_done(struct dpif *dpif OVS_UNUSED, void *state)
+{
+    struct timeout_dump *dump = state;
+
+    xvio_reply_free(&dump->reply);
+    free(dump);
+    return 0;
+}
+
+int
+dpif_xvio_ct_get_timeout_policy(struct dpif *dpif, uint32_t tp_id, struct ct_dpif_timeout_policy *tp)
+{
+    struct timeout_dump *dump;
+    int error = timeout_dump_start(dpif, tp_id, &dump);
+
+    if (!error) {
+        error = dpif_xvio_ct_timeout_policy_dump_next(dpif, dump, tp) ? ENOENT : 0;
+        dpif_xvio_ct_timeout_policy_dump_done(dpif, dump);
+    }
+    return error;
 }
 
 int

@@ -164,6 +164,10 @@ put_execute(struct ofpbuf *request, const struct dpif_execute *execute)
     xvio_put_u32(request, XV_OVS_FLAGS, execute->probe ? XV_OVS_PROBE : 0);
     ofpbuf_use_stub(&key, stub, sizeof stub);
     odp_key_from_dp_packet(&key, execute->packet);
+    /* That leaves it to the reader to guess what the packet begins with. */
+    if (execute->packet->packet_type != htonl(PT_ETH)) {
+        nl_msg_put_be32(&key, OVS_KEY_ATTR_PACKET_TYPE, execute->packet->packet_type);
+    }
     xvio_put(request, XV_OVS_KEY, key.data, key.size);
     ofpbuf_uninit(&key);
     put_actions(request, execute->actions, execute->actions_len);

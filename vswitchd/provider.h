@@ -66,6 +66,27 @@ int dpif_xvio_ct_del_timeout_policy(struct dpif *, uint32_t tp_id);
 int dpif_xvio_ct_get_timeout_policy_name(struct dpif *, uint32_t tp_id, uint16_t dl_type, uint8_t nw_proto,
                                          char **tp_name, bool *is_generic);
 int dpif_xvio_ct_get_features(struct dpif *, enum ct_features *);
+int dpif_xvio_ct_set_maxconns(struct dpif *, uint32_t maxconns);
+int dpif_xvio_ct_set_tcp_seq_chk(struct dpif *, bool enabled);
+int dpif_xvio_ct_get_tcp_seq_chk(struct dpif *, bool *enabled);
+int dpif_xvio_ct_timeout_policy_dump_start(struct dpif *, void **statep);
+int dpif_xvio_ct_timeout_policy_dump_next(struct dpif *, void *state, struct ct_dpif_timeout_policy *);
+int dpif_xvio_ct_timeout_policy_dump_done(struct dpif *, void *state);
+
+/* dpif_ipf.c */
+int dpif_xvio_ipf_set_enabled(struct dpif *, bool v6, bool enabled);
+int dpif_xvio_ipf_set_min_frag(struct dpif *, bool v6, uint32_t min_frag);
+int dpif_xvio_ipf_set_max_nfrags(struct dpif *, uint32_t max_nfrags);
+int dpif_xvio_ipf_get_status(struct dpif *, struct dpif_ipf_status *);
+int dpif_xvio_ipf_dump_start(struct dpif *, struct ipf_dump_ctx **);
+int dpif_xvio_ipf_dump_next(struct dpif *, void *dump, char **text);
+int dpif_xvio_ipf_dump_done(struct dpif *, void *dump);
+
+/* dpif_meter.c */
+void dpif_xvio_meter_get_features(const struct dpif *, struct ofputil_meter_features *);
+int dpif_xvio_meter_set(struct dpif *, ofproto_meter_id, struct ofputil_meter_config *);
+int dpif_xvio_meter_get(const struct dpif *, ofproto_meter_id, struct ofputil_meter_stats *, uint16_t n_bands);
+int dpif_xvio_meter_del(struct dpif *, ofproto_meter_id, struct ofputil_meter_stats *, uint16_t n_bands);
 
 /* netdev_tap.c */
 void netdev_xviotap_register(void);

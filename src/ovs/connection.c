@@ -14,6 +14,8 @@
 #include "ovs/conntrack.h"
 #include "ovs/datapath.h"
 #include "ovs/flows.h"
+#include "ovs/fragments.h"
+#include "ovs/meters.h"
 #include "ovs/operate.h"
 #include "ovs/port_requests.h"
 #include "ovs/upcalls.h"
@@ -208,11 +210,41 @@ static bool request_datapath(struct xv_ovs_connection *c, struct xv_ovs_datapath
 	return true;
 }
 
+/* What is of the host, not of a datapath, and answered at once. */
+static const struct {
+	uint16_t type;
+	int (*answer)(const void *items, uint32_t len, struct xv_ovs_message *m);
+} simple[] = {
+	{XV_OVS_CT_DUMP, xv_ovs_ct_dump},
+	{XV_OVS_CT_FLUSH, xv_ovs_ct_flush},
+	{XV_OVS_CT_STATS, xv_ovs_ct_stats},
+	{XV_OVS_CT_MAX_SET, xv_ovs_ct_max_set},
+	{XV_OVS_CT_SEQ_SET, xv_ovs_ct_seq_set},
+	{XV_OVS_CT_LIMIT_SET, xv_ovs_ct_limit_set},
+	{XV_OVS_CT_LIMIT_GET, xv_ovs_ct_limit_get},
+	{XV_OVS_CT_TIMEOUT_SET, xv_ovs_ct_timeout_set},
+	{XV_OVS_CT_TIMEOUT_DEL, xv_ovs_ct_timeout_del},
+	{XV_OVS_CT_TIMEOUT_DUMP, xv_ovs_ct_timeout_dump},
+	{XV_OVS_FRAGMENTS_SET, xv_ovs_fragments_set},
+	{XV_OVS_FRAGMENTS_GET, xv_ovs_fragments_get},
+	{XV_OVS_FRAGMENTS_DUMP, xv_ovs_fragments_dump},
+	{XV_OVS_METER_SET, xv_ovs_meter_set},
+	{XV_OVS_METER_GET, xv_ovs_meter_get},
+	{XV_OVS_METER_DEL, xv_ovs_meter_del},
+};
+
 /* Whether the answer is made, or will be. */
 static bool request_any(struct xv_ovs_connection *c, const void *items, uint32_t len, struct xv_ovs_message *m, int *rc)
 {
 	struct xv_ovs_datapath *dp;
+	unsigned int i;
 
+	for (i = 0; i < sizeof(simple) / sizeof(simple[0]); i++) {
+		if (simple[i].type != c->request.type)
+			continue;
+		*rc = simple[i].answer(items, len, m);
+		return true;
+	}
 	switch (c->request.type) {
 	case XV_OVS_HELLO:
 		xv_ovs_put_u32(m, XV_OVS_VERSION_ITEM, XV_OVS_VERSION);
@@ -223,27 +255,6 @@ static bool request_any(struct xv_ovs_connection *c, const void *items, uint32_t
 		return true;
 	case XV_OVS_DP_LIST:
 		dp_list(m);
-		return true;
-	case XV_OVS_CT_DUMP:
-		*rc = xv_ovs_ct_dump(items, len, m);
-		return true;
-	case XV_OVS_CT_FLUSH:
-		*rc = xv_ovs_ct_flush(items, len);
-		return true;
-	case XV_OVS_CT_STATS:
-		*rc = xv_ovs_ct_stats(m);
-		return true;
-	case XV_OVS_CT_LIMIT_SET:
-		*rc = xv_ovs_ct_limit_set(items, len);
-		return true;
-	case XV_OVS_CT_LIMIT_GET:
-		*rc = xv_ovs_ct_limit_get(items, len, m);
-		return true;
-	case XV_OVS_CT_TIMEOUT_SET:
-		*rc = xv_ovs_ct_timeout_set(items, len);
-		return true;
-	case XV_OVS_CT_TIMEOUT_DEL:
-		*rc = xv_ovs_ct_timeout_del(items, len);
 		return true;
 	}
 	dp = datapath(c);

@@ -95,7 +95,7 @@ static bool is_in_zone(const struct xv_ct_info *info, void *arg)
 	return info->original.zone == *(const uint32_t *)arg;
 }
 
-int xv_ovs_ct_flush(const void *items, uint32_t len)
+int xv_ovs_ct_flush(const void *items, uint32_t len, struct xv_ovs_message *m)
 {
 	const struct xv_ovs_item *item = xv_ovs_find(items, len, XV_OVS_TUPLE);
 	uint32_t zone = xv_ovs_u32(items, len, XV_OVS_ZONE, ANY_ZONE);
@@ -111,14 +111,27 @@ int xv_ovs_ct_flush(const void *items, uint32_t len)
 	return xv_conntrack_delete(xv_flow_conntrack, &tuple, now_ms());
 }
 
-int xv_ovs_ct_stats(struct xv_ovs_message *m)
+int xv_ovs_ct_stats(const void *items, uint32_t len, struct xv_ovs_message *m)
 {
 	struct xv_conntrack_stats stats;
 	struct xv_ovs_ct_stats out;
 
 	xv_conntrack_get_stats(xv_flow_conntrack, &stats);
-	out = (struct xv_ovs_ct_stats){.connections = (uint32_t)stats.connections, .max = xv_flow_connections};
+	out = (struct xv_ovs_ct_stats){.connections = (uint32_t)stats.connections,
+				       .max = xv_conntrack_get_max(xv_flow_conntrack),
+				       .seq_checked = !xv_conntrack_get_tcp_liberal()};
 	xv_ovs_put(m, XV_OVS_CT_STATS_ITEM, &out, sizeof(out));
+	return 0;
+}
+
+int xv_ovs_ct_max_set(const void *items, uint32_t len, struct xv_ovs_message *m)
+{
+	return xv_conntrack_set_max(xv_flow_conntrack, xv_ovs_u32(items, len, XV_OVS_LIMIT, 0));
+}
+
+int xv_ovs_ct_seq_set(const void *items, uint32_t len, struct xv_ovs_message *m)
+{
+	xv_conntrack_set_tcp_liberal(xv_ovs_u32(items, len, XV_OVS_ON, 1) == 0);
 	return 0;
 }
 
@@ -156,7 +169,7 @@ static void get_zone(const struct xv_ovs_zone_limit *z, void *arg)
 	xv_ovs_put(arg, XV_OVS_ZONE_LIMIT, &out, sizeof(out));
 }
 
-int xv_ovs_ct_limit_set(const void *items, uint32_t len)
+int xv_ovs_ct_limit_set(const void *items, uint32_t len, struct xv_ovs_message *m)
 {
 	const struct xv_ovs_item *limit = xv_ovs_find(items, len, XV_OVS_LIMIT);
 
@@ -167,24 +180,65 @@ int xv_ovs_ct_limit_set(const void *items, uint32_t len)
 
 int xv_ovs_ct_limit_get(const void *items, uint32_t len, struct xv_ovs_message *m)
 {
+	struct xv_ovs_zone_limit z;
+
 	xv_ovs_put_u32(m, XV_OVS_LIMIT, xv_conntrack_get_limit(xv_flow_conntrack));
-	return each_zone(items, len, get_zone, m);
+	if (xv_ovs_find(items, len, XV_OVS_ZONE_LIMIT) != NULL)
+		return each_zone(items, len, get_zone, m);
+	for (z = (struct xv_ovs_zone_limit){0}; z.zone <= UINT16_MAX; z.zone++)
+		if (xv_conntrack_zone_has_limit(xv_flow_conntrack, (uint16_t)z.zone))
+			get_zone(&z, m);
+	return 0;
 }
 
-int xv_ovs_ct_timeout_set(const void *items, uint32_t len)
+/* Those that OVS has set: its next life asks for them. */
+static uint32_t *policies[XV_CT_POLICIES];
+
+int xv_ovs_ct_timeout_set(const void *items, uint32_t len, struct xv_ovs_message *m)
 {
 	const struct xv_ovs_item *item = xv_ovs_find(items, len, XV_OVS_SECONDS);
-	uint32_t policy = xv_ovs_u32(items, len, XV_OVS_POLICY, UINT32_MAX), seconds[XV_CT_TO_MAX] = {0};
+	uint32_t policy = xv_ovs_u32(items, len, XV_OVS_POLICY, UINT32_MAX), *seconds;
+	int rc;
 
-	if (item == NULL || item->len > sizeof(seconds))
+	if (item == NULL || item->len != XV_OVS_TIMEOUTS * sizeof(*seconds))
 		return -EINVAL;
+	seconds = calloc(XV_CT_TO_MAX, sizeof(*seconds));
+	if (seconds == NULL)
+		return -ENOMEM;
 	memcpy(seconds, xv_ovs_body(item), item->len);
-	return xv_conntrack_set_timeouts(xv_flow_conntrack, policy, seconds);
+	rc = xv_conntrack_set_timeouts(xv_flow_conntrack, policy, seconds);
+	if (rc < 0) {
+		free(seconds);
+		return rc;
+	}
+	free(policies[policy]);
+	policies[policy] = seconds;
+	return 0;
 }
 
-int xv_ovs_ct_timeout_del(const void *items, uint32_t len)
+int xv_ovs_ct_timeout_del(const void *items, uint32_t len, struct xv_ovs_message *m)
 {
 	static const uint32_t defaults[XV_CT_TO_MAX];
+	uint32_t policy = xv_ovs_u32(items, len, XV_OVS_POLICY, UINT32_MAX);
 
-	return xv_conntrack_set_timeouts(xv_flow_conntrack, xv_ovs_u32(items, len, XV_OVS_POLICY, UINT32_MAX), defaults);
+	if (policy >= XV_CT_POLICIES || policies[policy] == NULL)
+		return -ENOENT;
+	free(policies[policy]);
+	policies[policy] = NULL;
+	return xv_conntrack_set_timeouts(xv_flow_conntrack, policy, defaults);
+}
+
+int xv_ovs_ct_timeout_dump(const void *items, uint32_t len, struct xv_ovs_message *m)
+{
+	uint32_t one = xv_ovs_u32(items, len, XV_OVS_POLICY, UINT32_MAX), i, at;
+
+	for (i = 0; i < XV_CT_POLICIES; i++) {
+		if (policies[i] == NULL || (one != UINT32_MAX && one != i))
+			continue;
+		at = xv_ovs_open(m, XV_OVS_TIMEOUT);
+		xv_ovs_put_u32(m, XV_OVS_POLICY, i);
+		xv_ovs_put(m, XV_OVS_SECONDS, policies[i], XV_OVS_TIMEOUTS * sizeof(*policies[i]));
+		xv_ovs_close(m, at);
+	}
+	return 0;
 }

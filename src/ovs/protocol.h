@@ -60,12 +60,30 @@ enum xv_ovs_request {
 	XV_OVS_CT_STATS,
 	/* [LIMIT: the default one] ZONE_LIMIT ...; a limit of UINT32_MAX deletes a zone's own */
 	XV_OVS_CT_LIMIT_SET,
-	/* ZONE_LIMIT ... -> LIMIT ZONE_LIMIT ... */
+	/* [ZONE_LIMIT ...: of these, else of all that have one] -> LIMIT ZONE_LIMIT ... */
 	XV_OVS_CT_LIMIT_GET,
 	/* POLICY SECONDS: by enum xv_ovs_timeout, 0: default */
 	XV_OVS_CT_TIMEOUT_SET,
 	/* POLICY */
 	XV_OVS_CT_TIMEOUT_DEL,
+	/* [POLICY: this one] -> TIMEOUT ... of those that were set */
+	XV_OVS_CT_TIMEOUT_DUMP,
+	/* LIMIT: connections at most. ERANGE: more than there is room for */
+	XV_OVS_CT_MAX_SET,
+	/* ON: whether TCP's sequence numbers are checked */
+	XV_OVS_CT_SEQ_SET,
+	/* [LIMIT: fragments that wait at most] [IPV6 (else IPv4) with ON or BYTES: the smallest] */
+	XV_OVS_FRAGMENTS_SET,
+	/* -> FRAGMENTS_STATUS */
+	XV_OVS_FRAGMENTS_GET,
+	/* -> FRAGMENTS ...: datagrams that wait */
+	XV_OVS_FRAGMENTS_DUMP,
+	/* METER RATE: it is new, or it becomes this */
+	XV_OVS_METER_SET,
+	/* METER -> METER_STATS. ENOENT */
+	XV_OVS_METER_GET,
+	/* METER -> METER_STATS: as they were. ENOENT */
+	XV_OVS_METER_DEL,
 };
 
 enum xv_ovs_item_type {
@@ -114,6 +132,14 @@ enum xv_ovs_item_type {
 	XV_OVS_ZONE_LIMIT,	 /* struct xv_ovs_zone_limit */
 	XV_OVS_POLICY,		 /* u32 */
 	XV_OVS_SECONDS,		 /* u32 ... */
+	XV_OVS_TIMEOUT,		 /* POLICY SECONDS */
+	XV_OVS_IPV6,		 /* nothing */
+	XV_OVS_BYTES,		 /* u32 */
+	XV_OVS_FRAGMENTS_STATUS, /* struct xv_ovs_fragments_status */
+	XV_OVS_FRAGMENTS,	 /* struct xv_ovs_fragments */
+	XV_OVS_METER,		 /* u32 */
+	XV_OVS_RATE,		 /* struct xv_ovs_rate */
+	XV_OVS_METER_STATS,	 /* struct xv_ovs_meter_stats */
 };
 
 enum xv_ovs_port_kind {
@@ -196,6 +222,37 @@ struct xv_ovs_conn {
 
 struct xv_ovs_ct_stats {
 	uint32_t connections, max;
+	uint32_t seq_checked; /* 0, 1 */
+	uint32_t pad;
+};
+
+struct xv_ovs_fragments_status {
+	uint32_t waiting, max;
+	struct {
+		uint32_t enabled, min_bytes;
+		uint64_t accepted, completed, expired, too_small, overlapped, purged;
+	} ip[2]; /* IPv4, IPv6 */
+};
+
+/* A datagram that is not complete. */
+struct xv_ovs_fragments {
+	uint8_t src[16], dst[16]; /* IPv4: the first four */
+	uint32_t recirc_id, ip_id; /* ip_id: host order */
+	uint16_t zone, n;
+	uint8_t proto, ipv6;
+	uint8_t first, last; /* whether they are there */
+};
+
+/* A drop band. 0: unlimited */
+struct xv_ovs_rate {
+	uint64_t packets, bits; /* a second */
+	uint32_t burst_ms;
+	uint32_t pad;
+};
+
+struct xv_ovs_meter_stats {
+	uint64_t packets, bytes, dropped_packets, dropped_bytes;
+	uint64_t age_ms;
 };
 
 /* Timeout policies are named so in ct actions, followed by their number. */
