@@ -347,13 +347,19 @@ static int push_eth(struct translation *t, const struct nlattr *a)
 	return 0;
 }
 
-static int push_nsh(struct translation *t, struct xv_attrs attrs)
+static int push_nsh(struct translation *t, struct xv_attrs outer)
 {
 	struct xv_action_push_nsh nsh = {0};
 	struct ovs_nsh_key_base base;
 	const struct nlattr *a;
 	bool broken = false, ok = true;
+	struct xv_attrs attrs;
 
+	/* The field as in a key, in the action. */
+	a = xv_attrs_take(&outer, &broken);
+	if (a == NULL || xv_attr_type(a) != OVS_KEY_ATTR_NSH || outer.len != 0)
+		return refuse(t, "push_nsh: malformed");
+	attrs = xv_attr_nested(a);
 	while (ok && (a = xv_attrs_take(&attrs, &broken)) != NULL) {
 		switch (xv_attr_type(a)) {
 		case OVS_NSH_KEY_ATTR_BASE:

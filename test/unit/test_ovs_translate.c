@@ -210,6 +210,8 @@ static void test_actions(void **state)
 	const uint32_t out = 7, nowhere = 8, recirc = 6, half = UINT32_MAX / 2;
 	const struct ovs_action_push_vlan vlan = {RTE_BE16(0x8100), RTE_BE16(0x1005)};
 	struct ovs_key_tcp tcp[2] = {{.tcp_dst = RTE_BE16(8080)}, {.tcp_dst = RTE_BE16(0xffff)}};
+	const struct ovs_nsh_key_base nsh = {.ttl = 63, .mdtype = 1, .path_hdr = RTE_BE32(0x001234ff)};
+	const struct ovs_nsh_key_md1 context = {.context = {1, 2, 3, 4}};
 	const uint16_t zone = 3, len = 1400;
 	struct xv_ovs_message m = {0};
 	uint32_t at, inner;
@@ -255,6 +257,16 @@ static void test_actions(void **state)
 	xv_ovs_close_attr(&m, inner);
 	xv_ovs_close_attr(&m, at);
 	assert_non_null(strstr(translated(&m), "1400"));
+
+	/* NSH: the field of a key inside. */
+	at = xv_ovs_open_attr(&m, OVS_ACTION_ATTR_PUSH_NSH);
+	inner = xv_ovs_open_attr(&m, OVS_KEY_ATTR_NSH);
+	PUT(&m, OVS_NSH_KEY_ATTR_BASE, nsh);
+	PUT(&m, OVS_NSH_KEY_ATTR_MD1, context);
+	xv_ovs_close_attr(&m, inner);
+	xv_ovs_close_attr(&m, at);
+	PUT(&m, OVS_ACTION_ATTR_OUTPUT, out);
+	assert_non_null(strstr(translated(&m), "push_nsh(flags=0,ttl=63,mdtype=1,spi=0x1234,si=255"));
 
 	/* A port that is gone: a drop with a reason. */
 	PUT(&m, OVS_ACTION_ATTR_OUTPUT, nowhere);
