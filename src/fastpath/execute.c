@@ -375,6 +375,7 @@ static void forward(struct walk *k)
 		.now_ms = xv_worker_now_ms(k->w),
 	};
 	struct xv_port *out;
+	uint32_t len;
 
 	if (k->binding->network == NULL) {
 		drop(k, XV_DROP_NO_FLOW);
@@ -392,6 +393,7 @@ static void forward(struct walk *k)
 	}
 	if (own(k) == NULL)
 		return;
+	len = rte_pktmbuf_pkt_len(k->m);
 	out = xv_bridge_forward(k->w, k->in, k->binding, k->m,
 				k->binding->tracked ? &tracked : NULL, &out_binding);
 	if (out == NULL) {
@@ -405,7 +407,8 @@ static void forward(struct walk *k)
 	}
 	k->key.recirc_id = XV_RECIRC_TO_PORT | out->id;
 	k->recirculated = true;
-	if (!extract(k))
+	/* A tag came or went. */
+	if (rte_pktmbuf_pkt_len(k->m) != len && !extract(k))
 		drop(k, XV_DROP_MALFORMED);
 }
 

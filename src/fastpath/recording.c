@@ -36,10 +36,6 @@ void xv_record_fields(struct xv_recording *r, const uint64_t *mask_words)
 
 void xv_record_step(struct xv_recording *r, const struct rte_mbuf *m, struct xv_flow *flow, const struct xv_actions *actions)
 {
-	struct xv_flow_key mask;
-
-	xv_flow_match(flow, NULL, &mask);
-	xv_record_fields(r, (const uint64_t *)(const void *)&mask);
 	if (r->n == XV_TRAIL_MAX)
 		r->on = false;
 	else
@@ -151,6 +147,18 @@ void xv_record_drop(struct xv_recording *r, enum xv_drop reason)
 	op->port = (uint16_t)reason;
 }
 
+/* What its flows looked at: not asked before, for many packets (the first of each connection) never get that far. */
+static void fields_of_steps(struct xv_recording *r)
+{
+	struct xv_flow_key mask;
+	unsigned int i;
+
+	for (i = 0; i < r->n && r->on; i++) {
+		xv_flow_match(r->steps[i].flow, NULL, &mask);
+		xv_record_fields(r, (const uint64_t *)(const void *)&mask);
+	}
+}
+
 /* An entry says it itself: one end, nothing unusual about it. */
 static bool is_plain(const struct xv_recording *r)
 {
@@ -163,6 +171,9 @@ void xv_record_end(struct xv_recording *r, struct xv_worker *w)
 	struct xv_fused_entry *e;
 
 	if (!r->on || r->n == 0)
+		return;
+	fields_of_steps(r);
+	if (!r->on)
 		return;
 	r->on = false;
 	/* The flow for packets to that port may be newer than what was done before it was looked up. */
