@@ -455,6 +455,14 @@ static int unknown(struct way *w)
 	return 0;
 }
 
+/* A commit of what was looked up in this zone before, and found to be stored by nobody: insertion finds out if that has changed. */
+static bool was_new(const struct way *w)
+{
+	return (w->action->flags & (XV_CT_COMMIT | XV_CT_FORCE)) == XV_CT_COMMIT && w->hit->conn == NULL &&
+	       (w->key->ct_state & (XV_CS_TRACKED | XV_CS_NEW)) == (XV_CS_TRACKED | XV_CS_NEW) &&
+	       w->key->ct_zone == w->action->zone;
+}
+
 int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *action, struct rte_mbuf *m,
 			struct xv_flow_key *key, struct xv_flow_layout *layout, uint32_t now_ms, struct xv_ct_hit *hit)
 {
@@ -480,7 +488,7 @@ int xv_conntrack_packet(struct xv_conntrack *ct, const struct xv_action_ct *acti
 	if (w.kind == XV_CT_KIND_ERROR)
 		return icmp_error(&w);
 	for (i = 0; i < RETRIES; i++) {
-		conn = xv_ct_find(ct, &w.tuple, w.hash, now_ms, &w.dir);
+		conn = i == 0 && was_new(&w) ? NULL : xv_ct_find(ct, &w.tuple, w.hash, now_ms, &w.dir);
 		if (conn != NULL && is_force(&w)) {
 			remove_locked(&w, conn);
 			conn = NULL;
@@ -561,9 +569,9 @@ bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_
 	return false;
 }
 
-void xv_conntrack_prefetch(const struct xv_conntrack *ct, uint16_t zone, const uint8_t *data, uint16_t l3, uint16_t l4)
+const void *xv_conntrack_line(const struct xv_conntrack *ct, uint16_t zone, const uint8_t *data, uint16_t l3, uint16_t l4)
 {
-	struct xv_ct_tuple tuple = {.zone = zone}, reply;
+	struct xv_ct_tuple tuple = {.zone = zone};
 	const uint8_t *ip = data + l3;
 
 	if (ip[0] >> 4 == 4) {
@@ -576,13 +584,11 @@ void xv_conntrack_prefetch(const struct xv_conntrack *ct, uint16_t zone, const u
 		memcpy(&tuple.src, ip + 8, 16);
 		memcpy(&tuple.dst, ip + 24, 16);
 	}
-	if (tuple.proto != 6 && tuple.proto != 17)
-		return;
-	memcpy(&tuple.src_port, data + l4, 2);
-	memcpy(&tuple.dst_port, data + l4 + 2, 2);
-	xv_ct_prefetch(ct, &tuple);
-	xv_ct_tuple_reverse(&tuple, &reply);
-	xv_ct_prefetch(ct, &reply);
+	if (tuple.proto == 6 || tuple.proto == 17) {
+		memcpy(&tuple.src_port, data + l4, 2);
+		memcpy(&tuple.dst_port, data + l4 + 2, 2);
+	}
+	return xv_ct_line(ct, &tuple);
 }
 
 bool xv_conntrack_peek_nat(struct xv_conntrack *ct, uint16_t zone, struct rte_mbuf *m, struct xv_flow_key *key,

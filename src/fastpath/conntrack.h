@@ -152,10 +152,10 @@ void xv_conntrack_recall(struct xv_conntrack *ct, const struct rte_mbuf *m, stru
 void xv_conntrack_refuse(struct xv_conntrack *ct, const struct xv_action_ct *action, struct xv_flow_key *key,
 			 struct xv_ct_hit *hit);
 /*
- * A packet of a common shape (see xv_conntrack_advance()) is about to be looked up in a zone, and perhaps committed: ask for the
- * memory that this is going to need. A guess: with translation it is in vain.
+ * A packet of a common shape (see xv_conntrack_advance()) is about to be looked up in a zone, and perhaps committed: the line of memory
+ * that this begins with, to be prefetched. A guess: of ICMP and with translation it is another one.
  */
-void xv_conntrack_prefetch(const struct xv_conntrack *ct, uint16_t zone, const uint8_t *data, uint16_t l3, uint16_t l4);
+const void *xv_conntrack_line(const struct xv_conntrack *ct, uint16_t zone, const uint8_t *data, uint16_t l3, uint16_t l4);
 /* What such a packet is dropped for. */
 enum xv_drop xv_conntrack_why(int rc);
 

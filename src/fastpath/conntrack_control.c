@@ -79,7 +79,7 @@ static uint32_t *timeouts_make(const uint32_t *seconds)
 
 static uint32_t buckets_for(uint32_t connections)
 {
-	/* Two entries each; four for seven places leaves few buckets that overflow. */
+	/* Two entries each at most; four for seven places leaves few buckets that overflow. */
 	return RTE_MAX((uint32_t)rte_align32pow2((connections + 1) / 2), (uint32_t)XV_CT_SHARDS);
 }
 

@@ -17,7 +17,6 @@
 /* The wheel looks at each connection at least so often: xv_conntrack_advance() may shorten a timeout without a word to it. */
 #define LOOK_MS (250 * 1000)
 
-#define DIR_MASK 1u
 #define TUPLE_WORDS (sizeof(struct xv_ct_tuple) / 8)
 
 /* ---- Tuples: written while nobody can look, but for readers that are late; hence in atomic words ---- */
@@ -57,14 +56,29 @@ static inline uint64_t fold(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* Keyed: nobody outside can make tuples fall together. */
+/* Both of them look alike to either direction: ports in the order of `swap`; of ICMP the lesser of question and answer. */
+static inline uint64_t rest_of(const struct xv_ct_tuple *tuple, bool swap)
+{
+	uint64_t rest = word_of(tuple, 4);
+	uint32_t ports = (uint32_t)rest;
+
+	if (unlikely(tuple->proto == (tuple->ipv6 ? 58 : 1))) {
+		rte_be16_t other = xv_ct_icmp_reverse(tuple->dst_port, tuple->ipv6);
+
+		return rest ^ (other != 0xffff && other < tuple->dst_port ? (uint64_t)(other ^ tuple->dst_port) << 16 : 0);
+	}
+	return rest ^ ports ^ (swap ? ports << 16 | ports >> 16 : ports);
+}
+
+/* Keyed: nobody outside can make tuples fall together. A packet and its answer have the same hash, unless they are translated. */
 uint64_t xv_ct_hash(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple)
 {
 	const uint64_t *secret = ct->secret;
 	uint64_t a = fold(word_of(tuple, 0) ^ secret[0], word_of(tuple, 1) ^ secret[1]);
-	uint64_t b = fold(word_of(tuple, 2) ^ secret[2], word_of(tuple, 3) ^ secret[3]);
+	uint64_t b = fold(word_of(tuple, 2) ^ secret[0], word_of(tuple, 3) ^ secret[1]);
+	bool swap = a > b || (a == b && tuple->src_port > tuple->dst_port);
 
-	return fold(a ^ secret[4], b ^ word_of(tuple, 4) ^ secret[0]);
+	return fold((swap ? b : a) ^ secret[2], (swap ? a : b) ^ rest_of(tuple, swap) ^ secret[3]);
 }
 
 /* ---- Shards ---- */
@@ -91,6 +105,14 @@ static void unlock_both(struct xv_ct_shard *a, struct xv_ct_shard *b)
 void xv_ct_count(struct xv_conntrack *ct, uint64_t hash, enum xv_ct_count what)
 {
 	atomic_fetch_add_explicit(&shard_of(ct, hash)->counts[what], 1, memory_order_relaxed);
+}
+
+/* Those that come and go are counted under the shard's lock only. */
+static void count_locked(struct xv_ct_shard *shard, enum xv_ct_count what)
+{
+	_Atomic uint64_t *c = &shard->counts[what];
+
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
 /* ---- The hash table ---- */
@@ -121,9 +143,9 @@ static inline void prefetch(const struct xv_conn *conn)
 		rte_prefetch0((const uint8_t *)conn + i);
 }
 
-void xv_ct_prefetch(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple)
+const void *xv_ct_line(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple)
 {
-	rte_prefetch0(&ct->buckets[xv_ct_hash(ct, tuple) & ct->bucket_mask]);
+	return &ct->buckets[xv_ct_hash(ct, tuple) & ct->bucket_mask];
 }
 
 /* Whoever has this tuple, expired or not; *generation: as it was before the look at the tuple. NULL: none. */
@@ -142,9 +164,11 @@ static struct xv_conn *lookup(struct xv_conntrack *ct, const struct xv_ct_tuple 
 				continue;
 			conn = &ct->conns[(uint32_t)entry >> 1];
 			prefetch(conn);
-			*dir = entry & DIR_MASK;
 			*generation = atomic_load_explicit(&conn->generation, memory_order_acquire);
-			if (!(*generation & XV_CONN_DEAD) && tuple_is(&conn->tuple[*dir], tuple))
+			if (*generation & XV_CONN_DEAD)
+				continue;
+			*dir = tuple_is(&conn->tuple[XV_CT_ORIGINAL], tuple) ? XV_CT_ORIGINAL : XV_CT_REPLY;
+			if (*dir == XV_CT_ORIGINAL || tuple_is(&conn->tuple[XV_CT_REPLY], tuple))
 				return conn;
 		}
 	}
@@ -247,6 +271,24 @@ found:
 	atomic_store_explicit(&before->next, 0, memory_order_release);
 	atomic_store_explicit(&b->next, shard->free_bucket, memory_order_relaxed);
 	shard->free_bucket = (uint32_t)(b - ct->overflow);
+}
+
+/* One entry does for both directions where both have the same hash. Under both shards' locks. */
+static bool entries_add(struct xv_conntrack *ct, const uint64_t hash[2], uint32_t index)
+{
+	if (!entry_add(ct, hash[0], index, XV_CT_ORIGINAL))
+		return false;
+	if (hash[1] == hash[0] || entry_add(ct, hash[1], index, XV_CT_REPLY))
+		return true;
+	entry_remove(ct, hash[0], index, XV_CT_ORIGINAL);
+	return false;
+}
+
+static void entries_remove(struct xv_conntrack *ct, const uint64_t hash[2], uint32_t index)
+{
+	entry_remove(ct, hash[0], index, XV_CT_ORIGINAL);
+	if (hash[1] != hash[0])
+		entry_remove(ct, hash[1], index, XV_CT_REPLY);
 }
 
 /* ---- Memory ---- */
@@ -560,9 +602,8 @@ static int insert_try(struct xv_conntrack *ct, const struct xv_conn *from, const
 	}
 	conn = &ct->conns[index];
 	conn_fill(conn, from);
-	if (!entry_add(ct, hash[0], index, XV_CT_ORIGINAL) || !entry_add(ct, hash[1], index, XV_CT_REPLY)) {
+	if (!entries_add(ct, hash, index)) {
 		atomic_fetch_or_explicit(&conn->generation, XV_CONN_DEAD, memory_order_relaxed);
-		entry_remove(ct, hash[0], index, XV_CT_ORIGINAL);
 		xv_conn_unlock(conn);
 		memory_give(ct, home, index);
 		unlock_both(home, other);
@@ -571,7 +612,7 @@ static int insert_try(struct xv_conntrack *ct, const struct xv_conn *from, const
 	if (conn->flags & XV_CONN_HALF_OPEN)
 		account_add(ct, conn);
 	xv_timer_wheel_add(&home->wheel, index, look_at(conn, now_ms));
-	xv_ct_count(ct, hash[0], XV_CT_COUNT_INSERTED);
+	count_locked(home, XV_CT_COUNT_INSERTED);
 	unlock_both(home, other);
 	*connp = conn;
 	return 0;
@@ -645,15 +686,14 @@ bool xv_ct_kill(struct xv_conntrack *ct, struct xv_conn *conn, uint32_t incarnat
 	     tuple_is(&conn->tuple[1], &tuple[1]);
 	if (go) {
 		atomic_fetch_or_explicit(&conn->generation, XV_CONN_DEAD, memory_order_release);
-		entry_remove(ct, hash[0], index, XV_CT_ORIGINAL);
-		entry_remove(ct, hash[1], index, XV_CT_REPLY);
+		entries_remove(ct, hash, index);
 		xv_timer_wheel_del(&home->wheel, index);
 		if (conn->flags & XV_CONN_HALF_OPEN)
 			account_remove(ct, conn);
 		if (conn->flags & XV_CONN_HELPER)
 			xv_ct_helper_release(ct->helpers, conn);
 		zone_leave(ct, tuple[0].zone);
-		xv_ct_count(ct, hash[0], counts[why]);
+		count_locked(home, counts[why]);
 	}
 	xv_conn_unlock(conn);
 	if (go)

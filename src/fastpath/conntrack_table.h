@@ -2,8 +2,8 @@
 /*
  * The table of connections, private to conntrack.c, conntrack_table.c and conntrack_control.c. Locks: conntrack.h.
  *
- * Connections lie in one array, which is used as far as it ever had to be; index 0 is nobody. Each has two entries in the hash table,
- * one for each direction. A bucket is one cache line of seven entries and, seldom, a chain of more lines. Entries do not move
+ * Connections lie in one array, which is used as far as it ever had to be; index 0 is nobody. Each has an entry in the hash table,
+ * where both directions are found, or if it is translated one for each. A bucket is one cache line of seven entries and, seldom, a chain of more lines. Entries do not move
  * while their connection lives, so a reader without a lock finds whoever is there all the while.
  *
  * A shard has the buckets whose number ends with its own, the timers of connections whose original tuple is in one of them,
@@ -70,7 +70,7 @@ struct xv_conntrack {
 	_Atomic bool pick_up;
 	_Atomic bool shared;
 	_Atomic uint32_t zone_limit;
-	uint64_t secret[5];
+	uint64_t secret[4];
 	_Atomic(const uint32_t *) timeouts[XV_CT_POLICIES]; /* in ms; class A */
 
 	_Alignas(64) _Atomic uint8_t pool_lock;
@@ -118,8 +118,8 @@ static inline bool xv_conn_is_alive(const struct xv_conn *conn, uint32_t incarna
 
 uint64_t xv_ct_hash(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple);
 void xv_ct_count(struct xv_conntrack *ct, uint64_t hash, enum xv_ct_count what);
-/* The line where look-up of the tuple begins is going to be needed. */
-void xv_ct_prefetch(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple);
+/* Where look-up of the tuple begins. */
+const void *xv_ct_line(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple);
 
 /* Who has this tuple and is not expired, locked; NULL: nobody. */
 struct xv_conn *xv_ct_find(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint64_t hash, uint32_t now_ms,

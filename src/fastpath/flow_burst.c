@@ -3,6 +3,8 @@
  * A burst that flows decide: fused flows first; what they do not know goes the long way (execute.c), packet by packet. The
  * order of packets is kept: runs with the same output are sent together, and are sent before anything else is done.
  */
+#include <rte_prefetch.h>
+
 #include "base/clock.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused.h"
@@ -95,16 +97,21 @@ static inline bool holds(struct xv_worker *w, const struct xv_fused_entry *e, co
 	return (e->flags & XV_FUSED_CT) == 0 || likely(advance(w, e, m, place, now_ms));
 }
 
-/* Those that go the long way are looked up as connections there, one after the other. */
+/* Those that go the long way are looked up as connections there, one after the other. All lines are asked for at once: each is a page
+ * that this worker has not seen for long, and the processor looks for several at a time. */
 static void prefetch_connections(const struct xv_binding *binding, struct rte_mbuf *const *pkts, uint16_t n,
 				 struct xv_fused_entry *const *entries, const struct xv_fused_place *places)
 {
-	uint16_t i;
+	const void *lines[XV_BURST];
+	uint16_t i, n_lines = 0;
 
 	for (i = 0; i < n; i++)
 		if (unlikely(entries[i] == NULL && places[i].where != 0))
-			xv_conntrack_prefetch(xv_flow_conntrack, binding->zone, rte_pktmbuf_mtod(pkts[i], const uint8_t *),
-					      places[i].l3, places[i].l4);
+			lines[n_lines++] = xv_conntrack_line(xv_flow_conntrack, binding->zone,
+							     rte_pktmbuf_mtod(pkts[i], const uint8_t *), places[i].l3,
+							     places[i].l4);
+	for (i = 0; i < n_lines; i++)
+		rte_prefetch0(lines[i]);
 }
 
 void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
