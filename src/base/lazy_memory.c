@@ -14,6 +14,12 @@ void *xv_lazy_alloc(size_t bytes, bool large_pages)
 	return p;
 }
 
+void xv_lazy_touch(void *p, size_t bytes)
+{
+	/* An older kernel does not know it: then whoever comes first touches. */
+	(void)madvise(p, bytes, MADV_POPULATE_WRITE);
+}
+
 void xv_lazy_free(void *p, size_t bytes)
 {
 	if (p != NULL)

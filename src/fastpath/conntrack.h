@@ -113,6 +113,9 @@ void xv_conntrack_destroy(struct xv_conntrack *ct);
 void xv_conntrack_set_shared(struct xv_conntrack *ct, bool shared);
 /* control, from a timer every 100 ms or so: give back connections that timed out. Work is bounded; true: there is more. */
 bool xv_conntrack_expire(struct xv_conntrack *ct, uint32_t now_ms);
+/* control, from a timer. As soon as there are connections: memory for more of them, before workers need it, who would have to wait for
+ * the kernel to clear it. Work is bounded; true: there is more, or there soon will be. */
+bool xv_conntrack_provide(struct xv_conntrack *ct);
 
 /* ---- Packets: any worker ---- */
 

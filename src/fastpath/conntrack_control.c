@@ -19,6 +19,8 @@
 #define CONNECTIONS_MAX (1u << 30)
 #define HELPED_MAX 65536
 #define EXPIRE_BUDGET 65536	/* looks at connections in one call */
+#define AHEAD (32u << 20)	/* bytes of connections that nobody has needed yet */
+#define TOUCH_STEP (4u << 20)	/* bytes in one call */
 #define FLUSH_LOOKS 4096	/* a millisecond, if all of them go */
 
 /* ---- Creation ---- */
@@ -128,6 +130,35 @@ int xv_conntrack_create(const struct xv_conntrack_config *config, struct xv_conn
 void xv_conntrack_set_shared(struct xv_conntrack *ct, bool shared)
 {
 	atomic_store_explicit(&ct->shared, shared, memory_order_release);
+}
+
+/* ---- Memory ---- */
+
+/* The array has memory up to `end` bytes, or a step more of it. True: there is more to do. */
+static bool touch(void *array, size_t *touched, size_t end)
+{
+	size_t n;
+
+	if (*touched >= end)
+		return false;
+	n = RTE_MIN(end - *touched, (size_t)TOUCH_STEP);
+	xv_lazy_touch((uint8_t *)array + *touched, n);
+	*touched += n;
+	return *touched < end;
+}
+
+bool xv_conntrack_provide(struct xv_conntrack *ct)
+{
+	uint32_t fresh = atomic_load_explicit(&ct->fresh, memory_order_relaxed);
+	bool grows = fresh != ct->seen_fresh;
+	size_t end = RTE_ALIGN_CEIL((size_t)fresh * sizeof(struct xv_conn) + AHEAD, (size_t)TOUCH_STEP);
+
+	ct->seen_fresh = fresh;
+	if (fresh == 1) /* no connection, ever */
+		return false;
+	if (touch(ct->buckets, &ct->touched_buckets, buckets_bytes(ct)))
+		return true;
+	return touch(ct->conns, &ct->touched_conns, RTE_MIN(end, conns_bytes(ct))) || grows;
 }
 
 /* ---- Time ---- */

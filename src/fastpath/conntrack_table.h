@@ -81,6 +81,8 @@ struct xv_conntrack {
 	_Atomic uint32_t fresh_bucket;	/* overflow */
 	_Atomic uint32_t crowded;	/* account with many, as of the last xv_conntrack_expire() */
 	uint32_t expire_shard;		/* control: next one to look at */
+	uint32_t seen_fresh;		/* control: when it looked last */
+	size_t touched_buckets, touched_conns; /* control: bytes that memory was provided for */
 	_Atomic uint64_t occupied[XV_CT_ACCOUNTS / 64]; /* accounts that are not empty */
 };
 
