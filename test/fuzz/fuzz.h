@@ -19,8 +19,11 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+struct rte_mbuf;
 struct rte_mempool;
 /* EAL without root, hugepages, devices (fuzz_eal.c). Exits if it cannot. */
 void fuzz_eal_init(void);
 /* A pool as the daemon's of n mbufs. */
 struct rte_mempool *fuzz_pool_create(const char *name, unsigned int n);
+/* These bytes, in a buffer that ends `room` bytes behind them, so that the sanitizer sees whoever goes further. */
+struct rte_mbuf *fuzz_mbuf_exact(struct rte_mempool *pool, const uint8_t *bytes, uint16_t len, uint16_t room);

@@ -36,35 +36,6 @@ struct piece {
 static struct rte_mempool *pool;
 static struct xv_ct_helpers *helpers;
 
-struct external {
-	struct rte_mbuf_ext_shared_info info;
-	uint8_t *bytes;
-};
-
-static void external_free(void *bytes, void *opaque)
-{
-	free(bytes);
-	free(opaque);
-}
-
-static struct rte_mbuf *external_mbuf(const uint8_t *bytes, uint16_t len, uint16_t room)
-{
-	struct external *e = malloc(sizeof(*e));
-	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
-
-	FUZZ_CHECK(e && m);
-	e->bytes = malloc((size_t)len + room);
-	FUZZ_CHECK(e->bytes);
-	memcpy(e->bytes, bytes, len);
-	e->info = (struct rte_mbuf_ext_shared_info){.free_cb = external_free, .fcb_opaque = e};
-	rte_mbuf_ext_refcnt_set(&e->info, 1);
-	rte_pktmbuf_attach_extbuf(m, e->bytes, (rte_iova_t)(uintptr_t)e->bytes, (uint16_t)(len + room), &e->info);
-	m->data_off = 0;
-	m->data_len = len;
-	m->pkt_len = len;
-	return m;
-}
-
 static void put16(uint8_t *p, uint32_t v)
 {
 	p[0] = (uint8_t)(v >> 8);
@@ -144,9 +115,9 @@ static void send(struct xv_conn *conn, const struct input *in, const struct piec
 
 	if (piece->flags & 2 && piece->cut < piece->len)
 		first = len - piece->len + piece->cut;
-	m = external_mbuf(frame, (uint16_t)first, in->room);
+	m = fuzz_mbuf_exact(pool, frame, (uint16_t)first, in->room);
 	if (first < len)
-		FUZZ_CHECK(rte_pktmbuf_chain(m, external_mbuf(frame + first, (uint16_t)(len - first), 0)) == 0);
+		FUZZ_CHECK(rte_pktmbuf_chain(m, fuzz_mbuf_exact(pool, frame + first, (uint16_t)(len - first), 0)) == 0);
 	if (piece->flags & 4) {
 		*xv_packet_offload(m) =
 			(struct xv_offload){.flags = XV_OFFLOAD_CSUM, .csum_start = (uint16_t)l4, .csum_offset = 16};
@@ -182,7 +153,7 @@ static void inner(const struct input *in, const uint8_t *data, uint16_t len)
 	memset(frame, 0, 62);
 	memcpy(frame + layout.l4 + 8, data, len);
 	layout.payload_end = layout.l4 + 8u + len;
-	m = external_mbuf(frame, (uint16_t)layout.payload_end, 0);
+	m = fuzz_mbuf_exact(pool, frame, (uint16_t)layout.payload_end, 0);
 	if (xv_icmp_get_inner(m, &layout, v6, &a) == 0) {
 		a.src.words[3] ^= in->port;
 		a.dst.words[3] ^= in->room;

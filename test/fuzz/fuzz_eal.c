@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include <sched.h>
+#include <string.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -52,4 +53,33 @@ struct rte_mempool *fuzz_pool_create(const char *name, unsigned int n)
 
 	must(pool != NULL, "pool");
 	return pool;
+}
+
+struct external {
+	struct rte_mbuf_ext_shared_info info;
+	uint8_t *bytes;
+};
+
+static void external_free(void *bytes, void *opaque)
+{
+	free(bytes);
+	free(opaque);
+}
+
+struct rte_mbuf *fuzz_mbuf_exact(struct rte_mempool *pool, const uint8_t *bytes, uint16_t len, uint16_t room)
+{
+	struct external *e = malloc(sizeof(*e));
+	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+
+	must(e != NULL && m != NULL, "mbuf");
+	e->bytes = malloc((size_t)len + room);
+	must(e->bytes != NULL, "memory");
+	memcpy(e->bytes, bytes, len);
+	e->info = (struct rte_mbuf_ext_shared_info){.free_cb = external_free, .fcb_opaque = e};
+	rte_mbuf_ext_refcnt_set(&e->info, 1);
+	rte_pktmbuf_attach_extbuf(m, e->bytes, (rte_iova_t)(uintptr_t)e->bytes, (uint16_t)(len + room), &e->info);
+	m->data_off = 0;
+	m->data_len = len;
+	m->pkt_len = len;
+	return m;
 }
