@@ -382,6 +382,105 @@ def test_refused_by_backend(lab):
             lab.connect('c', VIP, 80)
 
 
+def fails(lab, vm, address, port):
+    try:
+        lab.connect(vm, address, port, SILENCE)
+        return False
+    except (TimeoutError, ConnectionError):
+        return True
+
+
+@pytest.mark.parametrize('v6', [False, True], ids=['ipv4', 'ipv6'])
+def test_groups(lab, v6):
+    """Rules judge a connection as the VM at hand sees it: the client's the virtual address and port, the backend's its own."""
+    vip, bits = (VIP6, 128) if v6 else (VIP, 32)
+    client_to_vip = [{'direction': 'egress', 'protocol': 'tcp', 'port': 80, 'remote': '%s/%d' % (vip, bits)}]
+    client_to_backend = [{'direction': 'egress', 'protocol': 'tcp', 'port': 8080, 'remote': '%s/%d' % (ip('d', v6), bits)}]
+    backend_8080 = [{'direction': 'ingress', 'protocol': 'tcp', 'port': 8080, 'remote': '%s/%d' % (ip('c', v6), bits)}]
+    backend_80 = [{'direction': 'ingress', 'protocol': 'tcp', 'port': 80}]
+    neighbours = [{'direction': d, 'protocol': 'icmpv6'} for d in ('egress', 'ingress')]
+
+    def rules(client, backend):
+        lab.daemon.rpc('group.set', name='clients', rules=client + neighbours)
+        lab.daemon.rpc('group.set', name='servers', rules=backend + neighbours)
+
+    Server(lab, 'd', 8080, v6)
+    Server(lab, 'd', 80, v6)
+    lab.lb('web', port=80, address=vip, backends=[{'address': ip('d', v6), 'port': 8080}])
+    lab.daemon.rpc('group.add', name='clients', rules=[])
+    lab.daemon.rpc('group.add', name='servers', rules=[])
+    try:
+        for vm, group in ('c', 'clients'), ('d', 'servers'):
+            lab.daemon.rpc('port.set', name=vm, groups=[group], mac=mac(vm), addresses=[ip(vm), ip(vm, True)])
+        rules(client_to_vip, backend_8080)
+        lab.ready('web')
+        names, (s,) = lab.served_by('c', vip, 80)
+        assert names == ['d'] and echoes(s)
+        # What is let to the virtual address is not to the backend itself, and the other way round.
+        assert fails(lab, 'c', ip('d', v6), 8080)
+        rules(client_to_backend, backend_8080)
+        assert lab.connect('c', ip('d', v6), 8080).recv(1) == b'd'
+        assert fails(lab, 'c', vip, 80)
+        assert not echoes(s)            # nor may what is open
+        # The backend's rules are asked about its own port.
+        rules(client_to_vip, backend_80)
+        assert fails(lab, 'c', vip, 80)
+        # Once more, with flows that all of that left.
+        rules(client_to_vip, backend_8080)
+        names, (s,) = lab.served_by('c', vip, 80)
+        assert names == ['d'] and all(echoes(s, b'x%d' % n) for n in range(20))
+        rules(client_to_vip, [])
+        assert not echoes(s)
+    finally:
+        for vm in 'cd':
+            lab.daemon.rpc('port.set', name=vm, groups=None, mac=None, addresses=None)
+        for group in 'clients', 'servers':
+            lab.daemon.rpc('group.del', name=group)
+
+
+SERVE = '''
+import socket
+s = socket.create_server(("", 8080)); print("ready", flush=True)
+while True:
+    c, peer = s.accept(); c.sendall(peer[0].encode()); c.sendall(c.recv(100)); c.close()
+'''
+ASK = '''
+import socket, sys
+c = socket.create_connection((sys.argv[1], 80), 3); c.sendall(b" hello"); text = b""
+while not text.endswith(b"hello"):
+    part = c.recv(100); assert part; text += part
+print(text.decode())
+'''
+
+
+@pytest.mark.parametrize('groups', [False, True], ids=['plain', 'groups'])
+def test_backend_on_another_host(groups):
+    """The backend is behind a tunnel: found, checked, and reached there; its answers come from the virtual address."""
+    from test_vxlan import PREFIX as NAME, Lan
+    with Lan(network={'gateway_mac': '02:00:5e:00:00:01'}) as lan:
+        server = subprocess.Popen(['ip', 'netns', 'exec', NAME + 'r2', sys.executable, '-c', SERVE], stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout.readline() == 'ready\n'
+            lan.wait_up()
+            if groups:
+                lan.xviod.rpc('group.add', name='clients', rules=[
+                    {'direction': 'egress', 'protocol': 'tcp', 'port': 80, 'remote': '10.0.0.100/32'}])
+                vm_mac = lan.on('vm', 'cat', '/sys/class/net/%sv/address' % NAME).stdout.strip()
+                lan.xviod.rpc('port.set', name='vm', groups=['clients'], mac=vm_mac, addresses=['10.0.0.1'])
+            lan.xviod.rpc('lb.add', name='web', network='blue', address='10.0.0.100', port=80, health='tcp',
+                          health_source='10.0.0.253', health_interval_ms=100, health_timeout_ms=100, backends=[{'address': '10.0.0.2', 'port': 8080}])
+            wait(lambda: lan.xviod.rpc('lb.show', name='web')['backends'][0]['usable'], 5, 'the backend')
+            for _ in range(5):
+                assert lan.on('vm', sys.executable, '-c', ASK, '10.0.0.100').stdout == '10.0.0.1 hello\n'
+            shown = lan.xviod.rpc('lb.show', name='web')['backends'][0]
+            assert shown['connections_opened'] == 5, shown
+            if groups:      # to the backend itself nothing lets it
+                assert lan.on('vm', sys.executable, '-c', ASK.replace('80), 3', '8080), 0.5'), '10.0.0.2', check=False).returncode != 0
+        finally:
+            server.kill()
+            server.wait()
+
+
 def test_trace_and_metrics(lab):
     Server(lab, 'd', 8080)
     lab.lb('web', port=80, backends=backends('d', port=8080))
