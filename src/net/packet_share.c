@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/packet_share.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "net/packet.h"
@@ -86,6 +87,37 @@ struct rte_mbuf *xv_packet_own(struct rte_mbuf *m, struct rte_mempool *pool)
 	}
 	append_rest(head, rest, n);
 	return head;
+}
+
+int xv_packet_pull(struct rte_mbuf *m, uint16_t n, struct rte_mempool *pool)
+{
+	while (m->data_len < n && m->next != NULL) {
+		struct rte_mbuf *rest = m->next;
+		uint16_t take = RTE_MIN((uint16_t)(n - m->data_len), rest->data_len);
+
+		take = RTE_MIN(take, rte_pktmbuf_tailroom(m));
+		if (take == 0 && rest->data_len > 0)
+			return 0;
+		if (rte_mbuf_refcnt_read(rest) != 1) {
+			rest = rte_pktmbuf_clone(rest, pool);
+			if (rest == NULL)
+				return -ENOMEM;
+			rte_pktmbuf_free(m->next);
+			m->next = rest;
+		}
+		memcpy(rte_pktmbuf_mtod_offset(m, void *, m->data_len), rte_pktmbuf_mtod(rest, const void *), take);
+		m->data_len = (uint16_t)(m->data_len + take);
+		rest->data_off = (uint16_t)(rest->data_off + take);
+		rest->data_len = (uint16_t)(rest->data_len - take);
+		if (rest->data_len > 0)
+			continue;
+		m->next = rest->next;
+		m->nb_segs--;
+		rest->next = NULL;
+		rest->nb_segs = 1;
+		rte_pktmbuf_free_seg(rest);
+	}
+	return 0;
 }
 
 void xv_packet_cut(struct rte_mbuf *m, uint32_t len)

@@ -36,6 +36,12 @@ struct rte_mbuf *xv_packet_own(struct rte_mbuf *m, struct rte_mempool *pool);
  */
 struct rte_mbuf *xv_packet_clone(struct rte_mbuf *m, struct rte_mempool *pool);
 
+/*
+ * Bring the first n bytes of m together (or all, if there are fewer) in its first segment, which is the caller's alone and has
+ * room. 0, or -ENOMEM, with m as long as before.
+ */
+int xv_packet_pull(struct rte_mbuf *m, uint16_t n, struct rte_mempool *pool);
+
 /* Cut m, whose first segment is the caller's alone, to its first len bytes; it is longer. An offload request goes: what is left
  * promises nothing any more. */
 void xv_packet_cut(struct rte_mbuf *m, uint32_t len);

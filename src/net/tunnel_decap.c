@@ -474,8 +474,8 @@ enum xv_decap_result xv_decap_csum_verify(const struct rte_mbuf *m, const struct
 			 * it covers will add up to the complement of what its field holds now. */
 			if (req->csum_start <= d->l4)
 				return XV_DECAP_OK;
-			summed = RTE_MIN(summed, (uint32_t)req->csum_start - d->l4);
-			if (summed < d->l4_len && (uint32_t)req->csum_start + req->csum_offset + 2 <= m->pkt_len) {
+			if ((uint32_t)req->csum_start + req->csum_offset + 2 <= (uint32_t)d->l4 + d->l4_len) {
+				summed = (uint32_t)req->csum_start - d->l4;
 				memcpy(&field, rte_pktmbuf_read(m, (uint32_t)req->csum_start + req->csum_offset, 2, buf), 2);
 				field = (uint16_t)~field;
 				sum = summed & 1 ? xv_csum_odd(field) : field;

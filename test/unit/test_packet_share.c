@@ -112,6 +112,49 @@ static void own_of_shared(void **state)
 				share(lens[i], cuts[j], how);
 }
 
+/* Bytes come forward, whoever holds what is behind; and with none in front. */
+static void pull_brings_bytes_together(void **state)
+{
+	static const uint16_t counts[] = {1, 100, 256, 600};
+	unsigned int i, j, n, shared, empty;
+
+	for (i = 0; i < RTE_DIM(lens); i++) {
+		for (j = 0; j < RTE_DIM(cuts); j++) {
+			for (n = 0; n < RTE_DIM(counts) * 4; n++) {
+				struct rte_mbuf *m = packet(lens[i], cuts[j]), *other = NULL, *before = m;
+				uint16_t count = counts[n / 4];
+
+				shared = n & 1;
+				empty = n >> 1 & 1;
+				if (shared) {
+					other = xv_packet_clone(m, pool);
+					m = xv_packet_own(m, pool);
+				}
+				if (empty) {
+					before = rte_pktmbuf_alloc(pool);
+					before->port = 7;
+					before->hash.rss = 0x1234;
+					before->ol_flags = m->ol_flags & XV_PACKET_OFFLOAD;
+					*xv_packet_offload(before) = *xv_packet_offload(m);
+					m->ol_flags &= ~XV_PACKET_OFFLOAD;
+					assert_int_equal(rte_pktmbuf_chain(before, m), 0);
+					m = before;
+				}
+				assert_int_equal(xv_packet_pull(m, count, pool), 0);
+				assert_in_range(m->data_len, RTE_MIN((uint32_t)count, lens[i]), lens[i]);
+				assert_same(m, bytes, lens[i]);
+				memset(rte_pktmbuf_mtod(m, void *), 0x99, RTE_MIN((uint32_t)count, lens[i]));
+				rte_pktmbuf_free(m);
+				if (other != NULL) {
+					assert_same(other, bytes, lens[i]);
+					rte_pktmbuf_free(other);
+				}
+				assert_int_equal(rte_mempool_avail_count(pool), POOL_SIZE);
+			}
+		}
+	}
+}
+
 /* A clone of a packet whose head is a copy already, and so on: references to references. */
 static void chains_of_clones(void **state)
 {
@@ -234,6 +277,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(own_is_nothing_if_alone),
 		cmocka_unit_test(own_of_shared),
+		cmocka_unit_test(pull_brings_bytes_together),
 		cmocka_unit_test(chains_of_clones),
 		cmocka_unit_test(alone_again),
 		cmocka_unit_test(external_buffers),
