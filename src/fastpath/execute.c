@@ -3,8 +3,8 @@
  * The long way of one packet: look up its flow, carry out the actions, look up again where they say so; and record what
  * was done, so that the next packet of its kind finds it in one piece (fused.h).
  *
- * What differs from packet to packet (chance, a slow path), and connection tracking of copies, is not fused: such packets come
- * this way every time.
+ * What differs from packet to packet (chance, a slow path), and connection tracking and outer headers of copies, is not fused: such
+ * packets come this way every time.
  */
 #include <errno.h>
 #include <string.h>
@@ -31,8 +31,6 @@
 #include "net/push_pop.h"
 #include "port/eal.h"
 
-#define PASSES_MAX 64 /* look-ups of one packet and all its copies: a loop in somebody's flows ends here */
-
 /* One packet under way. */
 struct walk {
 	struct xv_worker *w;
@@ -42,6 +40,7 @@ struct walk {
 	struct xv_flow_key key;
 	struct xv_flow_layout layout;
 	unsigned int *passes;	     /* of the packet that came in, with all its copies */
+	unsigned int pops;	     /* tunnels that it came out of */
 	uint32_t trunc;		     /* bytes that the next output sends; 0 = all */
 	bool recirculated;
 	struct xv_ct_hit hit;	     /* of the last zone that it was looked up in */
@@ -73,7 +72,7 @@ static void drop(struct walk *k, enum xv_drop reason)
 static void recorded(struct walk *k)
 {
 	if (recording(k) != NULL && !k->is_copy)
-		xv_record_end(k->recording, k->w);
+		(void)xv_record_end(k->recording, k->w);
 }
 
 /* Because a flow says so. */
@@ -150,9 +149,11 @@ static void walk_on(struct walk *k);
 /* The same for a copy of the packet; this one goes on. */
 static void run_copy(struct walk *k, const uint64_t *program, uint32_t bytes)
 {
-	unsigned int begin = k->recording != NULL ? xv_record_copy(k->recording) : 0;
+	struct xv_record_copy begin = {0};
 	struct walk copy = *k;
 
+	if (recording(k) != NULL)
+		begin = xv_record_copy(k->recording);
 	count(&k->w->counters[k->m->port].copies, 1);
 	copy.is_copy = true;
 	copy.m = xv_packet_clone(k->m, xv_packet_pool());
@@ -168,7 +169,7 @@ static void run_copy(struct walk *k, const uint64_t *program, uint32_t bytes)
 	if (copy.m != NULL)
 		walk_on(&copy);
 	if (recording(k) != NULL)
-		xv_record_copy_end(k->recording, begin);
+		xv_record_copy_end(k->recording, &begin);
 }
 
 /* Some packet fields differ from what they were: the headers follow. False: the packet is gone. */
@@ -209,6 +210,8 @@ static void pushed(struct walk *k, int rc)
 	if (rc == XV_PUSH_POP_EXTRACT) {
 		if (!extract(k))
 			drop(k, XV_DROP_MALFORMED);
+		else if (recording(k) != NULL)
+			xv_record_extract(k->recording, k->m, &k->key, &k->layout);
 		return;
 	}
 	drop(k, rc == -ENOBUFS ? XV_DROP_NO_BUFFER : XV_DROP_MALFORMED);
@@ -260,42 +263,56 @@ static void tunnel_push(struct walk *k, const struct xv_encap *encap, const stru
 		drop(k, XV_DROP_MALFORMED);
 }
 
+/* What is behind a pop is recorded for itself: the next packet of the kind is looked up again there, too. */
+static __rte_noinline void walk_on_popped(struct walk *k, const struct xv_fused_context *context)
+{
+	struct xv_recording recording;
+	struct xv_fused_place place;
+
+	xv_fused_place(k->w->fused, context->number, k->m, &place);
+	if (place.where != 0) {
+		xv_record_begin(&recording, &place, k->m);
+		k->recording = &recording;
+	}
+	walk_on(k);
+	k->recording = NULL;
+}
+
 /* Outer headers off; the packet goes on as if the tunnel's port had received it. */
 static void tunnel_pop(struct walk *k, const struct xv_action *a)
 {
-	const struct xv_action_tunnel_pop *pop = (const struct xv_action_tunnel_pop *)(const void *)a->data;
-	struct xv_decap_config config = {
-		.ports = {{.port = pop->udp_port, .type = pop->type, .gbp = pop->gbp != 0}},
-		.n_ports = pop->type != XV_TUNNEL_GRE,
-		.gre = pop->type == XV_TUNNEL_GRE ? XV_DECAP_GRE : 0,
-		.n_options = XV_DECAP_ANY_OPTION,
-	};
-	struct xv_flow_key key = {.in_port = a->arg, .skb_mark = k->key.skb_mark, .skb_priority = k->key.skb_priority};
-	enum xv_decap_result result;
-	struct xv_decap decap;
+	struct xv_flow_key key = {.skb_mark = k->key.skb_mark, .skb_priority = k->key.skb_priority};
+	const struct xv_fused_context *context = NULL;
+	bool fuse = false;
+	rte_be16_t tp_src;
+	enum xv_drop why;
 
-	stop_recording(k);
-	if (own(k) == NULL)
-		return;
-	result = xv_decap_parse(rte_pktmbuf_mtod(k->m, const uint8_t *), rte_pktmbuf_data_len(k->m),
-				rte_pktmbuf_pkt_len(k->m), &config, &key, &decap);
-	if (result == XV_DECAP_OK && decap.has_csum)
-		result = xv_decap_csum_verify(k->m, &decap);
-	if (result != XV_DECAP_OK) {
-		drop(k, result == XV_DECAP_UDP_CSUM || result == XV_DECAP_GRE_CSUM ? XV_DROP_TUNNEL_CSUM
-										      : XV_DROP_TUNNEL_HEADER);
+	if (k->is_copy || k->trunc != 0 || k->key.skb_mark != 0 || k->key.skb_priority != 0 || k->pops == XV_POPS_MAX ||
+	    k->in->id != k->m->port)
+		stop_recording(k);
+	if (recording(k) != NULL) {
+		xv_record_pop(k->recording, k->m, a);
+		fuse = xv_record_end(k->recording, k->w);
+	}
+	k->recording = NULL;
+	if (!xv_tunnel_pop(a, &k->m, &key, &why)) {
+		drop(k, why);
 		return;
 	}
-	if (xv_decap_strip(k->m, &decap) != 0) {
-		drop(k, XV_DROP_TUNNEL_HEADER);
-		return;
+	tp_src = key.tun_tp_src;
+	if (fuse) {
+		key.tun_tp_src = 0;
+		context = xv_fused_context(k->w->fused, k->in->id, &key, (uint32_t)(k->w->now >> XV_FLOW_TICK_SHIFT));
+		key.tun_tp_src = tp_src;
 	}
-	key.packet_type = decap.packet_type;
 	k->key = key;
 	k->hit = (struct xv_ct_hit){0};
+	k->pops++;
 	k->recirculated = true;
 	if (!extract(k))
 		drop(k, XV_DROP_MALFORMED);
+	else if (context != NULL)
+		walk_on_popped(k, context);
 }
 
 /* From here on as if that port had received the packet; who pays for it stays who sent it (m->port). */
@@ -661,7 +678,7 @@ static void walk_on(struct walk *k)
 		struct xv_flow *flow = xv_flow_lookup(k->w, &k->key);
 
 		k->recirculated = false;
-		if (++*k->passes > PASSES_MAX) {
+		if (++*k->passes > XV_PASSES_MAX) {
 			drop(k, XV_DROP_DEPTH);
 		} else if (likely(flow != NULL)) {
 			run_flow(k, flow);
@@ -743,24 +760,40 @@ void xv_flow_execute_out(struct xv_worker *w, struct xv_packet_out *out)
 	resume_fragments(w);
 }
 
+/* The whole way of a packet as k says. */
+static void execute(struct walk *k, const struct xv_fused_place *place)
+{
+	struct xv_recording recording;
+
+	if (unlikely(k->w->live != NULL))
+		xv_live_note(k->w, k->m, XV_LIVE_LONG_WAY, 0, 0);
+	if (!extract(k)) {
+		drop(k, rte_pktmbuf_data_len(k->m) < 14 && k->pops == 0 ? XV_DROP_RUNT : XV_DROP_MALFORMED);
+		return;
+	}
+	if (place->where != 0) {
+		xv_record_begin(&recording, place, k->m);
+		k->recording = &recording;
+	}
+	walk_on(k);
+	resume_fragments(k->w);
+}
+
 void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
 		     const struct xv_fused_place *place)
 {
-	struct xv_recording recording;
 	unsigned int passes = 0;
 	struct walk k = {.w = w, .in = in, .binding = binding, .m = m, .passes = &passes};
 
 	k.key.in_port = in->id;
-	if (unlikely(w->live != NULL))
-		xv_live_note(w, m, XV_LIVE_LONG_WAY, 0, 0);
-	if (!extract(&k)) {
-		xv_packet_drop(w, m, rte_pktmbuf_data_len(m) < 14 ? XV_DROP_RUNT : XV_DROP_MALFORMED);
-		return;
-	}
-	if (place->where != 0) {
-		xv_record_begin(&recording, place, m);
-		k.recording = &recording;
-	}
-	walk_on(&k);
-	resume_fragments(w);
+	execute(&k, place);
+}
+
+void xv_flow_execute_popped(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
+			    const struct xv_fused_place *place, const struct xv_flow_key *key, unsigned int passes,
+			    unsigned int pops)
+{
+	struct walk k = {.w = w, .in = in, .binding = binding, .m = m, .key = *key, .passes = &passes, .pops = pops};
+
+	execute(&k, place);
 }

@@ -3,6 +3,8 @@
  * A burst that flows decide: fused flows first; what they do not know goes the long way (execute.c), packet by packet. The
  * order of packets is kept: runs with the same output are sent together, and are sent before anything else is done.
  */
+#include <string.h>
+
 #include <rte_prefetch.h>
 
 #include "base/clock.h"
@@ -114,20 +116,116 @@ static void prefetch_connections(const struct xv_binding *binding, struct rte_mb
 		rte_prefetch0(lines[i]);
 }
 
-void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
-		   uint16_t n)
+/*
+ * Packets that lost their outer headers, of one context: looked up together, before anything is done with those that came
+ * in behind them.
+ */
+struct popped {
+	const struct xv_fused_context *context;
+	unsigned int passes, pops; /* look-ups and tunnels so far */
+	uint16_t n;
+	bool used; /* key is zero, or an earlier packet's */
+	struct rte_mbuf *pkts[XV_BURST];
+	rte_be16_t tp_src[XV_BURST]; /* not the context's: it differs from packet to packet */
+	struct xv_flow_key key;
+};
+
+/* When entries of a burst were looked up, and as whose. */
+struct lookup {
+	uint32_t in_port;
+	uint64_t evicted, inserted;
+};
+
+/* The entry e of a packet, as it is now: the long way of an earlier one may have thrown it out, or made one for packets like this. */
+static inline struct xv_fused_entry *entry_now(struct xv_worker *w, const struct lookup *l, struct rte_mbuf *m,
+					       struct xv_fused_entry *e, struct xv_fused_place *place)
 {
+	if (unlikely(l->evicted != xv_fused_evicted(w->fused) ||
+		     (e == NULL && l->inserted != xv_fused_inserted(w->fused))))
+		xv_fused_lookup_burst(w->fused, l->in_port, &m, 1, &e, place);
+	return e;
+}
+
+static void popped_send(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct popped *popped);
+
+/* Packet i of `from`, which is NULL if it is as it came in. */
+static void long_way(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, const struct popped *from,
+		     uint16_t i, struct rte_mbuf *m, const struct xv_fused_place *place)
+{
+	struct xv_flow_key key;
+
+	if (likely(from == NULL)) {
+		xv_flow_execute(w, in, binding, m, place);
+		return;
+	}
+	key = from->context->key;
+	key.tun_tp_src = from->tp_src[i];
+	xv_flow_execute_popped(w, in, binding, m, place, &key, from->passes, from->pops);
+}
+
+/* Outer headers off, as the trail says; m joins those that wait in `to`. */
+static void pop(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, const struct xv_trail *trail,
+		const struct popped *from, struct rte_mbuf *m, struct popped *to)
+{
+	const unsigned int passes = trail->n + (from == NULL ? 0 : from->passes), pops = 1 + (from == NULL ? 0 : from->pops);
+	const struct xv_fused_place nowhere = {0};
+	const struct xv_fused_context *context;
+	rte_be16_t tp_src;
+	enum xv_drop why;
+
+	if (!to->used) {
+		memset(&to->key, 0, sizeof(to->key));
+		to->used = true;
+	}
+	if (unlikely(!xv_tunnel_pop(trail->pop, &m, &to->key, &why))) {
+		xv_packet_drop(w, m, why);
+		return;
+	}
+	tp_src = to->key.tun_tp_src;
+	to->key.tun_tp_src = 0;
+	context = xv_fused_context(w->fused, in->id, &to->key, (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT));
+	if (to->n > 0 && (context != to->context || passes != to->passes))
+		popped_send(w, in, binding, to);
+	if (unlikely(context == NULL)) {
+		to->key.tun_tp_src = tp_src;
+		xv_flow_execute_popped(w, in, binding, m, &nowhere, &to->key, passes, pops);
+		return;
+	}
+	to->context = context;
+	to->passes = passes;
+	to->pops = pops;
+	to->tp_src[to->n] = tp_src;
+	to->pkts[to->n++] = m;
+}
+
+/* Whether packets of `from` may take this entry: look-ups are counted, and tunnels in tunnels are followed so far and no further. */
+static inline bool goes_on(const struct popped *from, const struct xv_fused_entry *e)
+{
+	return from->passes + e->trail->n <= XV_PASSES_MAX &&
+	       ((e->flags & XV_FUSED_POP) == 0 || from->pops < XV_POPS_MAX);
+}
+
+/* from: where the packets come from; NULL: from the port itself. */
+static inline __attribute__((always_inline)) void walk(struct xv_worker *w, struct xv_port *in,
+						       const struct xv_binding *binding, const struct popped *from,
+						       struct rte_mbuf **pkts, uint16_t n)
+{
+	const struct lookup lookup = {.in_port = from == NULL ? in->id : from->context->number,
+				      .evicted = xv_fused_evicted(w->fused),
+				      .inserted = xv_fused_inserted(w->fused)};
 	struct xv_fused_entry *entries[XV_BURST];
 	struct xv_fused_place places[XV_BURST];
 	struct run run = {0};
+	struct popped popped;
 	uint32_t tick = (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT);
-	const uint64_t evicted = xv_fused_evicted(w->fused), inserted = xv_fused_inserted(w->fused);
 	uint32_t changes = changes_of(binding);
 	uint32_t now_ms = xv_worker_now_ms(w);
 	uint16_t i;
 
+	popped.n = 0;
+	popped.used = false;
 	if (likely(atomic_load_explicit(&xv_fusing, memory_order_relaxed))) {
-		xv_fused_lookup_burst(w->fused, in->id, pkts, n, entries, places);
+		xv_fused_lookup_burst(w->fused, lookup.in_port, pkts, n, entries, places);
 	} else {
 		for (i = 0; i < n; i++) {
 			entries[i] = NULL;
@@ -137,19 +235,22 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 	if (binding->tracked)
 		prefetch_connections(binding, pkts, n, entries, places);
 	for (i = 0; i < n; i++) {
+		struct xv_fused_entry *e = entry_now(w, &lookup, pkts[i], entries[i], &places[i]);
 		struct rte_mbuf *m = pkts[i];
-		struct xv_fused_entry *e;
 
-		e = entries[i];
-		/* The long way of an earlier packet may have thrown the entry out, or made one for packets like this. */
-		if (unlikely(evicted != xv_fused_evicted(w->fused) ||
-			     (e == NULL && inserted != xv_fused_inserted(w->fused))))
-			xv_fused_lookup_burst(w->fused, in->id, &pkts[i], 1, &e, &places[i]);
-		if (unlikely(e == NULL || !holds(w, e, m, &places[i], changes, now_ms))) {
+		/* Those that wait go first, before all that could tell. */
+		if (unlikely(popped.n > 0) &&
+		    (e == NULL || (e->flags & (XV_FUSED_POP | XV_FUSED_PROGRAM | XV_FUSED_CT)) != XV_FUSED_POP)) {
+			popped_send(w, in, binding, &popped);
+			changes = changes_of(binding);
+			e = entry_now(w, &lookup, m, e, &places[i]);
+		}
+		if (unlikely(e == NULL || (from != NULL && !goes_on(from, e)) ||
+			     !holds(w, e, m, &places[i], changes, now_ms))) {
 			if (e != NULL)
 				xv_fused_missed(w->fused);
 			run_send(w, &run);
-			xv_flow_execute(w, in, binding, m, &places[i]);
+			long_way(w, in, binding, from, i, m, &places[i]);
 			changes = changes_of(binding);
 			continue;
 		}
@@ -166,11 +267,18 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 				continue;
 			}
 			run_send(w, &run);
-			xv_fused_run(w, e, m);
+			m = xv_fused_run(w, e, m);
+			if (m != NULL)
+				pop(w, in, binding, e->trail, from, m, &popped);
 			continue;
 		}
 		if (unlikely((e->flags & XV_FUSED_EDIT) != 0 && !xv_fused_edit_apply(w->fused, e, m))) {
 			xv_packet_drop(w, m, XV_DROP_NO_BUFFER);
+			continue;
+		}
+		if (unlikely((e->flags & XV_FUSED_POP) != 0)) {
+			run_send(w, &run);
+			pop(w, in, binding, e->trail, from, m, &popped);
 			continue;
 		}
 		if (unlikely(e->trail->encap != NULL)) {
@@ -191,4 +299,19 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 		run.n++;
 	}
 	run_send(w, &run);
+	if (unlikely(popped.n > 0))
+		popped_send(w, in, binding, &popped);
+}
+
+static __rte_noinline void popped_send(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
+				       struct popped *popped)
+{
+	walk(w, in, binding, popped, popped->pkts, popped->n);
+	popped->n = 0;
+}
+
+void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf **pkts,
+		   uint16_t n)
+{
+	walk(w, in, binding, NULL, pkts, n);
 }

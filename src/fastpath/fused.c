@@ -27,10 +27,27 @@ static inline uint64_t number(const _Atomic uint64_t *counter)
 static inline bool request_is_plain(struct rte_mbuf *m, uint32_t l4, uint32_t shape)
 {
 	const struct xv_offload *request = xv_packet_offload(m);
-	uint32_t offset = (shape & SHAPE_TCP) ? 16 : (shape & SHAPE_ICMP) ? 2 : 6;
+	uint32_t offset = (shape & SHAPE_TCP) ? 16 : (shape & SHAPE_ICMP) ? 2 : (shape & SHAPE_GRE) ? UINT32_MAX : 6;
 
 	return (request->flags & XV_OFFLOAD_CSUM) == 0 ||
 	       (request->csum_start == l4 && request->csum_offset == offset);
+}
+
+/* The type of what is behind the labels at *l3, and its place; 0: not known. */
+static __rte_noinline uint16_t behind_labels(const uint8_t *data, uint32_t len, uint32_t *l3)
+{
+	unsigned int n;
+
+	for (n = 0; n < XV_FLOW_MAX_MPLS && *l3 + MPLS_LEN + IPV4_LEN + 8 <= len; n++) {
+		bool bottom = data[*l3 + 2] & 1;
+
+		*l3 += MPLS_LEN;
+		if (bottom)
+			return data[*l3] >> 4 == 4   ? RTE_BE16(0x0800)
+			       : data[*l3] >> 4 == 6 ? RTE_BE16(0x86dd)
+						     : 0;
+	}
+	return 0;
 }
 
 static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *m,
@@ -51,6 +68,12 @@ static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, stru
 		rest |= (uint64_t)xv_load16(data + 14) << 16;
 		l3 = ETH_LEN + VLAN_LEN;
 		shape |= SHAPE_VLAN;
+	}
+	if (unlikely(type != RTE_BE16(0x0800) && type != RTE_BE16(0x86dd))) {
+		if (type != RTE_BE16(0x8847) && type != RTE_BE16(0x8848))
+			return;
+		type = behind_labels(data, len, &l3);
+		shape |= SHAPE_MPLS;
 	}
 	ip = data + l3;
 	if (likely(type == RTE_BE16(0x0800))) {
@@ -78,9 +101,13 @@ static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, stru
 		shape |= SHAPE_TCP;
 	} else if (proto == ((shape & SHAPE_IPV6) ? 58 : 1)) {
 		shape |= SHAPE_ICMP;
+	} else if (unlikely(proto == 47)) {
+		shape |= SHAPE_GRE;
 	} else if (unlikely(proto != 17)) {
 		return;
 	}
+	if (unlikely((shape & SHAPE_MPLS) != 0 && l4 + 4 > XV_FUSED_BYTES))
+		return;
 	if (unlikely(len < need || end < need || end > m->pkt_len))
 		return;
 	if (proto == 6) {
@@ -123,7 +150,10 @@ bool xv_fused_guard(const struct xv_fused_place *place, const uint64_t *mask_wor
 	uint64_t any = 0;
 
 	*bits |= base_bits(place);
-	/* Metadata, tunnel: 0 or what actions made of them, the same for all packets of the input port; dp_hash comes from
+	/* It is not part of the context. */
+	if (place->where >> 8 >= CONTEXT_FIRST && mask->tun_tp_src != 0)
+		return false;
+	/* Metadata, tunnel: 0 or what actions made of them, the same for all packets of the input port or context; dp_hash comes from
 	 * the 5-tuple, and so from the base. What connection tracking says is the same as long as the connection's
 	 * generation is. */
 	if (mask->ip_tos != 0)
@@ -299,6 +329,21 @@ void xv_fused_lookup_burst(struct xv_fused *fused, uint32_t in_port, struct rte_
 	}
 #endif
 	lookup_plain(fused, in_port, pkts, n, entries, places);
+}
+
+bool xv_fused_tracks(const struct xv_fused_place *place)
+{
+	return (place->where & (SHAPE_MPLS | SHAPE_GRE)) == 0;
+}
+
+bool xv_fused_is_type(const struct xv_fused_place *place, rte_be16_t eth_type)
+{
+	return eth_type == ((place->where & SHAPE_IPV6) ? RTE_BE16(0x86dd) : RTE_BE16(0x0800));
+}
+
+void xv_fused_place(const struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *m, struct xv_fused_place *place)
+{
+	shape_of(fused, in_port, m, place);
 }
 
 /* ---- Entries ---- */
@@ -544,7 +589,7 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 		if (program == 0)
 			return NULL;
 	}
-	trail = xv_trail_get(fused, steps, n, end->encap);
+	trail = xv_trail_get(fused, steps, n, end);
 	if (trail == NULL) {
 		xv_fused_program_free(fused, program);
 		return NULL;
@@ -624,6 +669,7 @@ bool xv_fused_sweep(struct xv_fused *fused, unsigned int n)
 	if (fused->sweep_at < fused->n_sets)
 		return false;
 	fused->sweep_at = 0;
+	xv_fused_contexts_renew(fused);
 	return true;
 }
 

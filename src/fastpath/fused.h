@@ -21,6 +21,11 @@
  * (fused_program.c): each packet that leaves is the one that came in, with a rewrite of its own. Where a flow asked how long
  * packets are, the entry is for lengths that give the same answer.
  *
+ * Tunnels. Where a packet loses its outer headers, one entry ends, and the next look-up begins: of the inner packet, with the number
+ * of a context (fused_context.c) for the input port. It stands for all that was read from the outer headers, so that entries
+ * behind need not compare it; but for the outer source port, which is another one for each inner flow. Each entry has
+ * a trail of its own, so that flows on both sides of the tunnel count exactly. What the outer headers say is checked in each packet.
+ *
  * Threads: all of the worker, except where it says control. The trail lock (trails.c) orders the control thread's marking and the
  * worker's linking of trails; it is taken once for each new trail, never for a packet that hits.
  */
@@ -43,6 +48,7 @@
 #define XV_FUSED_ENTRIES (1u << 20) /* of one worker, at most; memory is used as they are */
 #define XV_FUSED_OPS 32		    /* of one entry's program */
 
+struct xv_action;
 struct xv_actions;
 struct xv_encap;
 struct xv_flow;
@@ -62,7 +68,9 @@ struct xv_trail {
 	uint8_t n;
 	uint32_t entries;   /* that stand for it */
 	uint64_t hash;
-	const struct xv_encap *encap; /* outer headers, put on last; lies in the actions of one of the flows. NULL: none */
+	/* What is done last; both lie in the actions of one of the flows. NULL: nothing. */
+	const struct xv_encap *encap; /* outer headers on */
+	const struct xv_action *pop;  /* outer headers off, as this tunnel_pop says */
 	struct xv_trail *next; /* with the same hash, or in the free list */
 	struct xv_flow *flows[XV_TRAIL_MAX];
 	int16_t grown[XV_TRAIL_MAX]; /* bytes that a packet had more, when this flow saw it, than as it came in */
@@ -85,6 +93,7 @@ enum xv_fused_op_type {
 	XV_FUSED_OUTPUT, /* to port */
 	XV_FUSED_TUNNEL, /* outer headers on, then to port */
 	XV_FUSED_DENY,	 /* drop; port is an enum xv_drop */
+	XV_FUSED_UNWRAP, /* outer headers off, and look up again: the packet itself only */
 	XV_FUSED_METER,	 /* ask meter arg; what it refuses is dropped, and goes on with the op `skip` if it is a copy */
 };
 
@@ -96,9 +105,9 @@ struct xv_fused_op {
 	uint8_t type;
 	bool edits; /* `edit` says something */
 	bool hashed; /* whoever sends it wants to know its flow's hash: entropy */
-	uint8_t steps_from, steps_to; /* METER: flows of the trail that a packet does not come to that is refused */
-	int16_t grown;		      /* METER: bytes that the packet has more by now than as it came in */
+	int16_t grown; /* METER: bytes that the packet has more by now than as it came in */
 	uint16_t port;
+	uint32_t path; /* bit per flow of the trail that the packet, or copy, came over until here */
 	uint32_t arg;  /* METER: its number; else bytes to which the packet is cut, 0: not at all */
 	uint32_t skip; /* METER: 0: it was the packet itself; else while recording an index, then a number as `next` */
 	uint32_t next; /* number of the next op, from 1; 0: this is the last */
@@ -118,13 +127,14 @@ struct xv_fused_op {
 #define XV_FUSED_EDIT 0x40    /* has a struct xv_fused_edit */
 #define XV_FUSED_HASH 0x80    /* whoever sends it wants to know its flow's hash: entropy */
 #define XV_FUSED_PROGRAM 0x100 /* what happens to it is a program */
+#define XV_FUSED_POP 0x200     /* then outer headers are taken off, and it is looked up again */
 
 /* Two cache lines. */
 struct xv_fused_entry {
 	_Alignas(64) uint8_t value[XV_FUSED_BYTES]; /* bytes that do not count are zero */
 
 	_Alignas(64) uint64_t mask; /* bit i: byte i counts */
-	uint32_t where;		    /* input port << 8 | shape; 0 = free */
+	uint32_t where;		    /* input port, or number of a context << 8 | shape; 0 = free */
 	uint16_t out_port;
 	uint16_t flags;
 	struct xv_trail *trail;
@@ -153,7 +163,19 @@ int xv_fused_create(unsigned int entries, struct xv_flow_count *counts, struct x
 /* control, after the worker. Everything is credited. Accepts NULL. */
 void xv_fused_destroy(struct xv_fused *fused);
 
-/* Look up a burst (n <= XV_BURST): entries[i] is NULL where the packet has to go the long way. */
+/* Packets that came out of a tunnel. Read only; as it is until the end of the burst. */
+struct xv_fused_context {
+	uint32_t number; /* in place of in_port; 0: free */
+	uint32_t used;	 /* tick */
+	uint16_t port;	 /* that received what was in the tunnel */
+	struct xv_flow_key key; /* input port and tunnel; tun_tp_src is 0 */
+};
+/* The context of a packet with this key, which has an input port and a tunnel, but no tun_tp_src; in a tunnel it was received by
+ * that port. NULL: it has to go the long way. */
+const struct xv_fused_context *xv_fused_context(struct xv_fused *fused, uint16_t port, const struct xv_flow_key *key,
+						uint32_t tick);
+
+/* Look up a burst (n <= XV_BURST): entries[i] is NULL where the packet has to go the long way. in_port: or a context's number. */
 void xv_fused_lookup_burst(struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *const *pkts, uint16_t n,
 			   struct xv_fused_entry **entries, struct xv_fused_place *places);
 
@@ -171,12 +193,13 @@ struct xv_fused_step {
 /* What a trail ends in. */
 struct xv_fused_end {
 	uint16_t out_port;
-	uint16_t flags; /* XV_FUSED_LEARN, _DROP, _CHANGES, _HASH */
+	uint16_t flags; /* XV_FUSED_LEARN, _DROP, _CHANGES, _HASH, _POP */
 	uint8_t n_hits;
 	uint8_t n_ops; /* 0: no program */
 	uint32_t entropy;
 	uint32_t changes;
 	const struct xv_encap *encap;
+	const struct xv_action *pop;
 	const struct xv_fused_edit *edit; /* copied; may be NULL */
 	uint32_t len_min, len_max;		/* of packets that it is for; 0, UINT32_MAX: any */
 	const struct xv_fused_op *ops;		/* copied */
@@ -207,8 +230,16 @@ uint64_t xv_fused_evicted(const struct xv_fused *fused);
 /* Changes when entries are added. */
 uint64_t xv_fused_inserted(const struct xv_fused *fused);
 
-/* Carry out the entry's program; takes m, which is counted already. */
-void xv_fused_run(struct xv_worker *w, struct xv_fused_entry *entry, struct rte_mbuf *m);
+/* Whether packets of its shape may belong to connections. */
+bool xv_fused_tracks(const struct xv_fused_place *place);
+/* Whether that is the type of its IP header. */
+bool xv_fused_is_type(const struct xv_fused_place *place, rte_be16_t eth_type);
+/* Where a packet belongs that came in by that port or context. */
+void xv_fused_place(const struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *m, struct xv_fused_place *place);
+
+/* Carry out the entry's program; takes m, which is counted already. NULL, or what is left of it, to be done with as the trail's
+ * pop says (XV_FUSED_POP). */
+struct rte_mbuf *xv_fused_run(struct xv_worker *w, struct xv_fused_entry *entry, struct rte_mbuf *m);
 /* Carry out the entry's edit. False: no headroom. */
 bool xv_fused_edit_apply(const struct xv_fused *fused, const struct xv_fused_entry *entry, struct rte_mbuf *m);
 

@@ -26,7 +26,7 @@ bool xv_fused_edit_make(const struct xv_fused_place *place, const uint8_t *befor
 			const struct rte_mbuf *m, struct xv_fused_edit *edit)
 {
 	const bool ipv6 = (place->where & SHAPE_IPV6) != 0, tcp = (place->where & SHAPE_TCP) != 0;
-	const bool icmp = (place->where & SHAPE_ICMP) != 0;
+	const bool icmp = (place->where & SHAPE_ICMP) != 0, gre = (place->where & SHAPE_GRE) != 0;
 	const uint8_t *after = rte_pktmbuf_mtod(m, const uint8_t *);
 	const unsigned int headers = place->l4 + (tcp ? 20u : 8u);
 	const int shift = (int)m->pkt_len - (int)pkt_len;
@@ -41,11 +41,11 @@ bool xv_fused_edit_make(const struct xv_fused_place *place, const uint8_t *befor
 	l4 = (unsigned int)(place->l4 + shift);
 	l4_csum = l4 + (tcp ? 16 : icmp ? 2 : 6);
 	edit->shift = (int16_t)shift;
-	edit->udp = !tcp && !icmp;
+	edit->udp = !tcp && !icmp && !gre;
 	for (i = 0; i < headers + (unsigned int)shift; i++) {
 		int was = (int)i - shift;
 
-		if ((!ipv6 && (i == l3 + 10 || i == l3 + 11)) || i == l4_csum || i == l4_csum + 1)
+		if ((!ipv6 && (i == l3 + 10 || i == l3 + 11)) || (!gre && (i == l4_csum || i == l4_csum + 1)))
 			continue;
 		if (was >= 0 && before[was] == after[i])
 			continue;
@@ -58,6 +58,8 @@ bool xv_fused_edit_make(const struct xv_fused_place *place, const uint8_t *befor
 		edit->ip_delta = fold(delta_of(sum, before + place->l3 + 12, after + l3 + 12, 8));
 		edit->ip_csum = (uint8_t)(l3 + 10);
 	}
+	if (gre) /* its own checksum, if it has one, is of what nothing changes */
+		return true;
 	if (!icmp || ipv6)
 		pseudo = delta_of(0, before + place->l3 + (ipv6 ? 8 : 12), after + l3 + (ipv6 ? 8 : 12), ipv6 ? 32 : 8);
 	l4_sum = delta_of(pseudo, before + place->l4, after + l4, l4_csum - l4);

@@ -61,6 +61,17 @@ uint32_t xv_fused_program_make(struct xv_fused *fused, const struct xv_fused_op 
 	return next;
 }
 
+/* m, the caller's alone, with the headers as op says; NULL: it was dropped. */
+static struct rte_mbuf *rewritten(struct xv_worker *w, const struct xv_fused_op *op, struct rte_mbuf *m)
+{
+	struct rte_mbuf *own = xv_packet_own(m, xv_packet_pool());
+
+	if (likely(own != NULL && (!op->edits || xv_fused_edit_write(&op->edit, own))))
+		return own;
+	xv_packet_drop(w, own == NULL ? m : own, XV_DROP_NO_BUFFER);
+	return NULL;
+}
+
 /* The end of m, by an op that is one. */
 static void leave(struct xv_worker *w, const struct xv_fused_op *op, struct rte_mbuf *m)
 {
@@ -73,13 +84,9 @@ static void leave(struct xv_worker *w, const struct xv_fused_op *op, struct rte_
 		return;
 	}
 	if (op->edits || cut) {
-		struct rte_mbuf *own = xv_packet_own(m, xv_packet_pool());
-
-		if (unlikely(own == NULL || (op->edits && !xv_fused_edit_write(&op->edit, own)))) {
-			xv_packet_drop(w, own == NULL ? m : own, XV_DROP_NO_BUFFER);
+		m = rewritten(w, op, m);
+		if (unlikely(m == NULL))
 			return;
-		}
-		m = own;
 	}
 	if (cut)
 		xv_packet_cut(m, op->arg);
@@ -116,8 +123,8 @@ static struct rte_mbuf *copy_of(struct xv_worker *w, struct rte_mbuf *m, bool la
 }
 
 /*
- * A packet that a meter refused, of len bytes as it came in, has not come to all flows of the trail: it is taken out of the entry's
- * books and credited to those that it did come to. seen: bit per step.
+ * A packet that a meter refused, or a copy that found no buffer, of len bytes as it came in, has not come to all flows of the
+ * trail: it is taken out of the entry's books and credited to those that it did come to. seen: bit per step.
  */
 static void credit_seen(struct xv_worker *w, struct xv_fused_entry *e, uint32_t len, uint32_t seen)
 {
@@ -141,11 +148,12 @@ static void credit_seen(struct xv_worker *w, struct xv_fused_entry *e, uint32_t 
 		xv_conntrack_credit(xv_flow_conntrack, &hits[i], 1, len - xv_fused_l2_len(e));
 }
 
-void xv_fused_run(struct xv_worker *w, struct xv_fused_entry *e, struct rte_mbuf *m)
+struct rte_mbuf *xv_fused_run(struct xv_worker *w, struct xv_fused_entry *e, struct rte_mbuf *m)
 {
 	const struct xv_fused *fused = w->fused;
 	const uint32_t len = m->pkt_len, all = (UINT32_C(1) << e->trail->n) - 1;
-	uint32_t number = fused->programs[e - fused->entries], seen = all;
+	uint32_t number = fused->programs[e - fused->entries], seen = 0;
+	struct rte_mbuf *left = NULL;
 
 	count(&w->fused->stats.programs, 1);
 	while (number != 0) {
@@ -153,20 +161,29 @@ void xv_fused_run(struct xv_worker *w, struct xv_fused_entry *e, struct rte_mbuf
 		struct rte_mbuf *copy;
 
 		number = op->next;
+		if (op->type == XV_FUSED_UNWRAP) {
+			seen |= op->path;
+			left = rewritten(w, op, m);
+			break;
+		}
 		if (op->type != XV_FUSED_METER) {
 			copy = copy_of(w, m, number == 0);
-			if (likely(copy != NULL))
+			if (likely(copy != NULL)) {
+				seen |= op->path;
 				leave(w, op, copy);
+			}
 			continue;
 		}
 		if (likely(xv_meter_allow(op->arg, (uint32_t)((int32_t)len + op->grown), w->now)))
 			continue;
 		number = op->skip;
-		seen &= ~((UINT32_C(1) << op->steps_to) - (UINT32_C(1) << op->steps_from));
 		copy = copy_of(w, m, number == 0);
-		if (likely(copy != NULL))
+		if (likely(copy != NULL)) {
+			seen |= op->path;
 			xv_packet_drop(w, copy, XV_DROP_METER);
+		}
 	}
 	if (unlikely(seen != all))
 		credit_seen(w, e, len, seen);
+	return left;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "fastpath/fused.h"
+#include "port/port.h"
 
 #define WAYS 8 /* one cache line of them is a set */
 #define TRAILS 65536
@@ -26,6 +27,12 @@ struct more {
 	struct xv_ct_hit hits[XV_FUSED_CT_MAX - 1];
 	uint8_t n;
 };
+
+/* Contexts have the numbers behind those of ports, as many as there is room for in `where`. */
+#define CONTEXTS      4096
+#define CONTEXT_WAYS  4
+#define CONTEXT_FIRST ((uint32_t)XV_MAX_PORTS)
+#define CONTEXT_LAST  ((UINT32_C(1) << 24) - 1)
 
 /* Lengths of packets that an entry is for. */
 struct guard {
@@ -59,12 +66,14 @@ struct xv_fused {
 	/* Ops of all programs, as many as there may be entries. */
 	struct xv_fused_op *ops;
 	uint32_t ops_fresh, free_ops; /* free ones: number of the first */
+	struct xv_fused_context *contexts, *context_last; /* in use last */
+	uint32_t context_number;	  /* of the next new one */
 	struct counters stats;
 };
 
 /*
- * What the cache takes: Ethernet, perhaps one VLAN tag, IPv4 without options or IPv6 without extension headers, no
- * fragment, and TCP, UDP or ICMP. It is a part of what net/flow_extract.c finds to be sound; a packet of one shape
+ * What the cache takes: Ethernet, perhaps one VLAN tag, perhaps one to three MPLS labels, IPv4 without options or IPv6 without
+ * extension headers, no fragment, and TCP, UDP, ICMP or GRE, whose first four bytes stand for ports. It is a part of what net/flow_extract.c finds to be sound; a packet of one shape
  * always gives a key with the same fields in the same places.
  */
 enum shape {
@@ -73,6 +82,8 @@ enum shape {
 	SHAPE_TCP = 4,
 	SHAPE_ICMP = 8,
 	SHAPE_ANY = 16, /* always set */
+	SHAPE_MPLS = 64,
+	SHAPE_GRE = 128,
 	SHAPE_GUARDED = 32, /* of entries only: for packets of some lengths. no packet looks like that, a second look finds them */
 };
 
@@ -80,6 +91,7 @@ enum shape {
 #define VLAN_LEN 4
 #define IPV4_LEN 20
 #define IPV6_LEN 40
+#define MPLS_LEN 4
 
 /* Multiply and fold: guests choose what goes in, and must not be able to choose what comes out. */
 static inline uint64_t mix(uint64_t a, uint64_t b)
@@ -97,9 +109,13 @@ static inline uint32_t xv_fused_l2_len(const struct xv_fused_entry *e)
 
 /* fused_trail.c. The trail of these steps, or NULL: one of the flows is gone or changed, or there are too many. */
 struct xv_trail *xv_trail_get(struct xv_fused *fused, const struct xv_fused_step *steps, unsigned int n,
-			      const struct xv_encap *encap);
+			      const struct xv_fused_end *end);
 /* An entry less stands for it. */
 void xv_trail_put(struct xv_fused *fused, struct xv_trail *trail);
+
+/* fused_context.c. Once all numbers were used up, what was made with them goes, and they begin again: not once in an hour, whatever
+ * comes. Not in a burst. */
+void xv_fused_contexts_renew(struct xv_fused *fused);
 
 /* fused_edit.c. False: no headroom. m is writable. */
 bool xv_fused_edit_write(const struct xv_fused_edit *edit, struct rte_mbuf *m);

@@ -7,7 +7,7 @@
 #include "fastpath/worker_state.h"
 
 struct xv_trail *xv_trail_get(struct xv_fused *fused, const struct xv_fused_step *steps, unsigned int n,
-			      const struct xv_encap *encap)
+			      const struct xv_fused_end *end)
 {
 	struct xv_flow *flows[XV_TRAIL_MAX];
 	int16_t grown[XV_TRAIL_MAX];
@@ -22,7 +22,8 @@ struct xv_trail *xv_trail_get(struct xv_fused *fused, const struct xv_fused_step
 	}
 	bucket = &fused->trail_buckets[hash % TRAIL_BUCKETS];
 	for (trail = *bucket; trail != NULL; trail = trail->next)
-		if (trail->hash == hash && trail->n == n && trail->encap == encap &&
+		if (trail->hash == hash && trail->n == n && trail->encap == end->encap &&
+		    trail->pop == end->pop &&
 		    atomic_load_explicit(&trail->valid, memory_order_acquire) &&
 		    memcmp(trail->flows, flows, n * sizeof(flows[0])) == 0 &&
 		    memcmp(trail->grown, grown, n * sizeof(grown[0])) == 0)
@@ -37,7 +38,8 @@ struct xv_trail *xv_trail_get(struct xv_fused *fused, const struct xv_fused_step
 	trail->n = (uint8_t)n;
 	trail->entries = 0;
 	trail->hash = hash;
-	trail->encap = encap;
+	trail->encap = end->encap;
+	trail->pop = end->pop;
 	memcpy(trail->flows, flows, n * sizeof(flows[0]));
 	memcpy(trail->grown, grown, n * sizeof(grown[0]));
 	if (!xv_trail_link_flows(trail, steps)) {

@@ -14,6 +14,7 @@ void xv_record_begin(struct xv_recording *r, const struct xv_fused_place *place,
 	r->on = true;
 	r->metered = false;
 	r->n = r->n_ops = 0;
+	r->path = 0;
 	r->bits = 0;
 	r->place = *place;
 	r->end = (struct xv_fused_end){.len_max = UINT32_MAX};
@@ -36,10 +37,31 @@ void xv_record_fields(struct xv_recording *r, const uint64_t *mask_words)
 
 void xv_record_step(struct xv_recording *r, const struct rte_mbuf *m, struct xv_flow *flow, const struct xv_actions *actions)
 {
-	if (r->n == XV_TRAIL_MAX)
+	if (r->n == XV_TRAIL_MAX) {
 		r->on = false;
-	else
-		r->steps[r->n++] = (struct xv_fused_step){flow, actions, (int16_t)grown(r, m)};
+		return;
+	}
+	r->path |= UINT32_C(1) << r->n;
+	r->steps[r->n++] = (struct xv_fused_step){flow, actions, (int16_t)grown(r, m)};
+}
+
+void xv_record_extract(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_flow_key *key,
+		       const struct xv_flow_layout *layout)
+{
+	int32_t l3 = r->place.l3 + grown(r, m); /* where its IP header is by now */
+
+	switch (rte_be_to_cpu_16(key->eth_type)) {
+	case 0x8847:
+	case 0x8848:
+		r->on = layout->l2_5 + 4 * key->mpls_depth <= l3;
+		break;
+	case 0x894f:
+		r->on = layout->l2_5 + 8 <= l3;
+		break;
+	default:
+		/* What a pop says to be there may be something else: then its bytes are in other fields than are compared. */
+		r->on = layout->l3 == l3 && xv_fused_is_type(&r->place, key->eth_type);
+	}
 }
 
 void xv_record_length(struct xv_recording *r, const struct rte_mbuf *m, uint32_t bytes)
@@ -63,6 +85,7 @@ static struct xv_fused_op *op_add(struct xv_recording *r)
 	}
 	r->n_ops++;
 	memset(op, 0, offsetof(struct xv_fused_op, edit));
+	op->path = r->path;
 	return op;
 }
 
@@ -76,25 +99,17 @@ void xv_record_meter(struct xv_recording *r, const struct rte_mbuf *m, uint32_t 
 	op->type = XV_FUSED_METER;
 	op->arg = id;
 	op->grown = (int16_t)grown(r, m);
-	op->steps_from = r->n;
 }
 
-/* What meters since then refuse goes on here. */
-static void scope_end(struct xv_recording *r, unsigned int since, unsigned int skip)
+void xv_record_copy_end(struct xv_recording *r, const struct xv_record_copy *copy)
 {
-	for (; since < r->n_ops; since++) {
-		struct xv_fused_op *op = &r->ops[since];
+	unsigned int i;
 
-		if (op->type != XV_FUSED_METER || op->steps_to != 0)
-			continue;
-		op->skip = skip;
-		op->steps_to = r->n;
-	}
-}
-
-void xv_record_copy_end(struct xv_recording *r, unsigned int copy)
-{
-	scope_end(r, copy, r->n_ops);
+	/* What meters have refused of it since then goes on here; those of copies of the copy have been told. */
+	for (i = copy->n_ops; i < r->n_ops; i++)
+		if (r->ops[i].type == XV_FUSED_METER && r->ops[i].skip == 0)
+			r->ops[i].skip = r->n_ops;
+	r->path = copy->path;
 }
 
 void xv_record_hit(struct xv_recording *r, const struct xv_ct_hit *hit, const struct xv_ct_hit *before)
@@ -106,28 +121,38 @@ void xv_record_hit(struct xv_recording *r, const struct xv_ct_hit *hit, const st
 		return;
 	}
 	/* States advance before anything else is done: not if a meter refuses the packet first. */
-	if (!hit->steady || r->end.n_hits == XV_FUSED_CT_MAX || r->metered) {
+	if (!hit->steady || r->end.n_hits == XV_FUSED_CT_MAX || r->metered || !xv_fused_tracks(&r->place)) {
 		r->on = false;
 		return;
 	}
 	r->end.hits[r->end.n_hits++] = *hit;
 }
 
-void xv_record_output(struct xv_recording *r, const struct rte_mbuf *m, uint16_t port, uint32_t cut,
-		      const struct xv_encap *encap, rte_be32_t packet_type, bool hashed, uint32_t entropy)
+/* The op that is the end of m as it is by now; NULL: it cannot be. */
+static struct xv_fused_op *end_add(struct xv_recording *r, const struct rte_mbuf *m)
 {
 	struct xv_fused_op *op = op_add(r);
 	unsigned int i;
 
 	if (op == NULL)
-		return;
+		return NULL;
 	if (!xv_fused_edit_make(&r->place, r->first, r->pkt_len, m, &op->edit)) {
 		r->on = false;
-		return;
+		return NULL;
 	}
 	op->edits = op->edit.shift != 0;
 	for (i = 0; i < RTE_DIM(op->edit.mask); i++)
 		op->edits |= op->edit.mask[i] != 0;
+	return op;
+}
+
+void xv_record_output(struct xv_recording *r, const struct rte_mbuf *m, uint16_t port, uint32_t cut,
+		      const struct xv_encap *encap, rte_be32_t packet_type, bool hashed, uint32_t entropy)
+{
+	struct xv_fused_op *op = end_add(r, m);
+
+	if (op == NULL)
+		return;
 	op->type = encap != NULL ? XV_FUSED_TUNNEL : XV_FUSED_OUTPUT;
 	op->port = port;
 	op->arg = cut;
@@ -159,26 +184,37 @@ static void fields_of_steps(struct xv_recording *r)
 	}
 }
 
+void xv_record_pop(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_action *pop)
+{
+	struct xv_fused_op *op = end_add(r, m);
+
+	if (op == NULL)
+		return;
+	op->type = XV_FUSED_UNWRAP;
+	r->end.flags |= XV_FUSED_POP;
+	r->end.pop = pop;
+}
+
 /* An entry says it itself: one end, nothing unusual about it. */
 static bool is_plain(const struct xv_recording *r)
 {
 	return r->n_ops == 1 && r->ops[0].arg == 0 && r->ops[0].packet_type == 0;
 }
 
-void xv_record_end(struct xv_recording *r, struct xv_worker *w)
+bool xv_record_end(struct xv_recording *r, struct xv_worker *w)
 {
 	const struct xv_fused_op *op = &r->ops[0];
 	struct xv_fused_entry *e;
 
 	if (!r->on || r->n == 0)
-		return;
+		return false;
 	fields_of_steps(r);
 	if (!r->on)
-		return;
+		return false;
 	r->on = false;
 	/* The flow for packets to that port may be newer than what was done before it was looked up. */
 	if (r->out != NULL && atomic_load_explicit(&r->out->binding, memory_order_acquire) != r->out_binding)
-		return;
+		return false;
 	if (is_plain(r)) {
 		r->end.out_port = op->port;
 		r->end.flags |= (uint16_t)((op->type == XV_FUSED_DENY ? XV_FUSED_DROP : 0) | (op->hashed ? XV_FUSED_HASH : 0));
@@ -186,11 +222,11 @@ void xv_record_end(struct xv_recording *r, struct xv_worker *w)
 		r->end.entropy = op->entropy;
 		r->end.edit = op->type != XV_FUSED_DENY && op->edits ? &op->edit : NULL;
 	} else {
-		scope_end(r, 0, 0);
 		r->end.ops = r->ops;
 		r->end.n_ops = r->n_ops;
 	}
 	e = xv_fused_insert(w->fused, &r->place, r->first, r->bits, r->steps, r->n, &r->end);
 	if (e != NULL)
 		e->learned_s = w->now_s;
+	return e != NULL;
 }

@@ -19,6 +19,7 @@ struct xv_recording {
 	bool on;
 	bool metered; /* a packet may be refused before it comes to what follows */
 	uint8_t n, n_ops;
+	uint32_t path; /* steps that the packet, or copy, came over so far */
 	uint64_t bits; /* bytes that flows looked at */
 	struct xv_fused_place place;
 	struct xv_fused_end end;   /* changes: of the network's MAC table, before it was asked ... */
@@ -39,6 +40,9 @@ void xv_record_begin(struct xv_recording *r, const struct xv_fused_place *place,
 void xv_record_step(struct xv_recording *r, const struct rte_mbuf *m, struct xv_flow *flow, const struct xv_actions *actions);
 /* Something depends on the fields in which mask has bits, as words of the flow key. */
 void xv_record_fields(struct xv_recording *r, const uint64_t *mask_words);
+/* It was read again, after headers came or went. */
+void xv_record_extract(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_flow_key *key,
+		       const struct xv_flow_layout *layout);
 /* Something depends on whether it is longer than that. */
 void xv_record_length(struct xv_recording *r, const struct rte_mbuf *m, uint32_t bytes);
 /* A meter is asked. */
@@ -47,16 +51,22 @@ void xv_record_meter(struct xv_recording *r, const struct rte_mbuf *m, uint32_t 
 void xv_record_hit(struct xv_recording *r, const struct xv_ct_hit *hit, const struct xv_ct_hit *before);
 
 /* A copy goes its way, until copy_end with what copy gave. */
-static inline unsigned int xv_record_copy(const struct xv_recording *r)
+struct xv_record_copy {
+	unsigned int n_ops;
+	uint32_t path;
+};
+static inline struct xv_record_copy xv_record_copy(const struct xv_recording *r)
 {
-	return r->n_ops;
+	return (struct xv_record_copy){r->n_ops, r->path};
 }
-void xv_record_copy_end(struct xv_recording *r, unsigned int copy);
+void xv_record_copy_end(struct xv_recording *r, const struct xv_record_copy *copy);
 
 /* The end of m, that is of a copy, or with last of the packet itself: cut to `cut` bytes if not 0; encap NULL: without a
  * tunnel. hashed: entropy is of use to who sends it. */
 void xv_record_output(struct xv_recording *r, const struct rte_mbuf *m, uint16_t port, uint32_t cut,
 		      const struct xv_encap *encap, rte_be32_t packet_type, bool hashed, uint32_t entropy);
 void xv_record_drop(struct xv_recording *r, enum xv_drop reason);
-/* All is said: it becomes an entry, if it can. */
-void xv_record_end(struct xv_recording *r, struct xv_worker *w);
+/* The end of the packet itself: its outer headers go. What becomes of it then is another entry's. */
+void xv_record_pop(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_action *pop);
+/* All is said: it becomes an entry, if it can. Whether it did. */
+bool xv_record_end(struct xv_recording *r, struct xv_worker *w);

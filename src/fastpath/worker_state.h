@@ -274,6 +274,16 @@ void xv_answer_refused(struct xv_worker *w, struct rte_mbuf *m);
 /* execute.c: one packet the long way; place is where an entry of the cache would be, if it has a shape. */
 void xv_flow_execute(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
 		     const struct xv_fused_place *place);
+/* execute.c: the same for one that came out of `pops` tunnels, by fused flows; key: its metadata; passes: look-ups so far. */
+void xv_flow_execute_popped(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding, struct rte_mbuf *m,
+			    const struct xv_fused_place *place, const struct xv_flow_key *key, unsigned int passes,
+			    unsigned int pops);
+#define XV_PASSES_MAX 64 /* look-ups of one packet and all its copies: a loop in somebody's flows ends here */
+#define XV_POPS_MAX   4	 /* of one packet that fused flows do, one behind the other */
+/* tunnel_pop.c: outer headers off, as the action a says. key: its tunnel's fields zero or those of an earlier packet; filled with what
+ * they held, and as whose the packet goes on. False: *why it has to be dropped; in either case *m may have become another. */
+struct xv_action;
+bool xv_tunnel_pop(const struct xv_action *a, struct rte_mbuf **m, struct xv_flow_key *key, enum xv_drop *why);
 struct xv_packet_out;
 /* execute.c: carry out a packet-out; takes its packet. */
 void xv_flow_execute_out(struct xv_worker *w, struct xv_packet_out *out);

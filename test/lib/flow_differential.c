@@ -85,11 +85,11 @@ int main(int argc, char **argv)
 	}
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	printf("%u worlds, %llu packets: %llu hits, %llu entries made, %llu thrown out, %llu sent, %llu dropped, "
-	       "%llu flows, %llu changes, %llu programs refused; %.1f s\n",
+	       "%llu flows, %llu changes, %llu inside bursts, %llu programs refused; %.1f s\n",
 	       worlds, (unsigned long long)stats.packets, (unsigned long long)stats.hits,
 	       (unsigned long long)stats.inserted, (unsigned long long)stats.evicted,
 	       (unsigned long long)stats.outputs, (unsigned long long)stats.drops, (unsigned long long)stats.flows,
-	       (unsigned long long)stats.changes, (unsigned long long)stats.refused,
+	       (unsigned long long)stats.changes, (unsigned long long)stats.inside, (unsigned long long)stats.refused,
 	       (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9);
 	return 0;
 }

@@ -23,6 +23,9 @@ static bool chance(uint32_t percent)
 /* What is known of the packet at a point of the program, so that programs are seldom refused. */
 struct known {
 	bool ethernet, type, ports, icmp, nsh; /* nsh: begins with it, or after one Ethernet header */
+	enum xv_tunnel_type tunnel;
+	rte_be16_t udp_port;
+	bool popped; /* no long headers again: there is room for so many before a packet */
 	uint16_t eth_type;
 	unsigned int vlans, mpls;
 };
@@ -59,6 +62,7 @@ static void add_set(struct ref_program *program, const struct known *k)
 {
 	struct ref_action *a = ref_add(program, XV_ACT_SET, 0);
 	unsigned int fields = 1 + rnd(3);
+	static const struct xv_flow_key nothing;
 	bool nd = chance(50); /* or its type, which says that it is: one after the other */
 
 	a->value = calloc(1, sizeof(*a->value));
@@ -155,6 +159,12 @@ static void add_set(struct ref_program *program, const struct known *k)
 				set_bytes(&a->value->tun_dst.words[3], &a->set->tun_dst.words[3], 4);
 			}
 		}
+	}
+	/* The engine has no action for that, and what was before it is the last one. */
+	if (memcmp(a->set, &nothing, sizeof(nothing)) == 0) {
+		free(a->value);
+		free(a->set);
+		program->n--;
 	}
 }
 
@@ -285,6 +295,15 @@ static void add_pop(struct ref_program *program, struct known *k)
 		k->type = false;
 }
 
+static void add_push_eth(struct ref_program *program, struct known *k)
+{
+	struct ref_action *a = ref_add(program, XV_ACT_PUSH_ETH, 0);
+
+	any_bytes(a->eth.dst, 6);
+	any_bytes(a->eth.src, 6);
+	k->ethernet = true;
+}
+
 /* Something that leaves the packet to the actions behind. odd: also what is rare. */
 static void add_step(struct ref_program *program, struct known *k, unsigned int level, unsigned int depth, bool odd)
 {
@@ -332,10 +351,7 @@ static void add_step(struct ref_program *program, struct known *k, unsigned int 
 		break;
 	case 10:
 		if (!k->ethernet) {
-			a = ref_add(program, XV_ACT_PUSH_ETH, 0);
-			any_bytes(a->eth.dst, 6);
-			any_bytes(a->eth.src, 6);
-			k->ethernet = true;
+			add_push_eth(program, k);
 		} else if (k->type && k->vlans == 0) {
 			(void)ref_add(program, XV_ACT_POP_ETH, 0);
 			k->ethernet = false;
@@ -361,7 +377,7 @@ static void add_step(struct ref_program *program, struct known *k, unsigned int 
 	case 16:
 		if (k->nsh && !k->ethernet) {
 			add_pop(program, k);
-		} else if (k->type && k->vlans == 0) {
+		} else if (k->type && k->vlans == 0 && !k->popped) {
 			a = ref_add(program, XV_ACT_PUSH_NSH, 0);
 			a->nsh.ttl = (uint8_t)(rnd(2) * 63);
 			a->nsh.flags = (uint8_t)rnd(4);
@@ -373,9 +389,19 @@ static void add_step(struct ref_program *program, struct known *k, unsigned int 
 		}
 		break;
 	default:
-		if (k->ethernet)
+		if (k->ethernet && !k->popped)
 			add_tunnel(program, k);
 	}
+}
+
+/* Out of the tunnel that it seems to be in. */
+static void add_tunnel_pop(struct ref_program *program, const struct known *k)
+{
+	struct ref_action *a = ref_add(program, XV_ACT_TUNNEL_POP, FLOW_POPPED + rnd(2));
+
+	a->pop.type = (uint8_t)k->tunnel;
+	a->pop.udp_port = k->udp_port;
+	a->pop.gbp = k->tunnel == XV_TUNNEL_VXLAN && chance(30);
 }
 
 static void gen_program(struct ref_program *program, struct known k, unsigned int level, unsigned int depth)
@@ -399,8 +425,16 @@ static void gen_program(struct ref_program *program, struct known k, unsigned in
 	}
 	if (level > 0 && chance(40))
 		add_pop(program, &k);
+	if (!k.ethernet && chance(30))
+		add_push_eth(program, &k);
+	if (k.tunnel != XV_TUNNEL_NONE && chance(40))
+		steps = 0;
 	while (steps-- > 0)
 		add_step(program, &k, level, depth, odd);
+	if (k.tunnel != XV_TUNNEL_NONE && chance(75)) {
+		add_tunnel_pop(program, &k);
+		return;
+	}
 	switch (rnd(odd ? 12 : 9)) {
 	case 0:
 		if (chance(50)) {
@@ -424,7 +458,7 @@ static void gen_program(struct ref_program *program, struct known k, unsigned in
 		(void)ref_add(program, XV_ACT_OUTPUT, some_port());
 		break;
 	case 8:
-		if (k.ethernet)
+		if (k.ethernet && !k.popped)
 			add_tunnel(program, &k);
 		(void)ref_add(program, XV_ACT_OUTPUT, some_port());
 		break;
@@ -446,6 +480,7 @@ static struct ref_program *program_for(const struct xv_flow_key *key, const stru
 		.type = mask->eth_type == UINT16_MAX,
 		.nsh = key->packet_type == RTE_BE32(0x1894f) && mask->eth_type == UINT16_MAX,
 		.eth_type = rte_be_to_cpu_16(key->eth_type),
+		.popped = key->in_port >= FLOW_POPPED,
 	};
 	struct ref_program *program = ref_program_new();
 
@@ -455,6 +490,13 @@ static struct ref_program *program_for(const struct xv_flow_key *key, const stru
 	}
 	for (; k.vlans < 2 && (key->vlan[k.vlans].tci & mask->vlan[k.vlans].tci & RTE_BE16(0x1000)); k.vlans++)
 		;
+	if (is_ip(&k) && key->ip_frag == XV_FRAG_NONE && (key->ip_proto == 47 || key->ip_proto == 17)) {
+		k.udp_port = key->tp_dst;
+		k.tunnel = key->ip_proto == 47		       ? XV_TUNNEL_GRE
+			   : key->tp_dst == RTE_BE16(4789) ? XV_TUNNEL_VXLAN
+			   : key->tp_dst == RTE_BE16(6081) ? XV_TUNNEL_GENEVE
+							   : XV_TUNNEL_NONE;
+	}
 	k.mpls = k.type && (k.eth_type == 0x8847 || k.eth_type == 0x8848);
 	gen_program(program, k, key->recirc_id / LABELS, 0);
 	return program;
@@ -489,6 +531,9 @@ static void compile(struct xv_actions_builder *b, const struct ref_program *prog
 		case XV_ACT_CT:
 			xv_actions_add(b, a->type, 0, &a->ct, sizeof(a->ct));
 			break;
+		case XV_ACT_TUNNEL_POP:
+			xv_actions_add(b, a->type, a->arg, &a->pop, sizeof(a->pop));
+			break;
 		case XV_ACT_TUNNEL_PUSH:
 			if (xv_encap_build(a->encap, &encap) != 0)
 				abort();
@@ -511,17 +556,25 @@ static void compile(struct xv_actions_builder *b, const struct ref_program *prog
 	}
 }
 
+struct xv_actions *flow_program_compile(const struct ref_program *program)
+{
+	struct xv_actions_builder b;
+	struct xv_actions *actions;
+
+	xv_actions_begin(&b);
+	compile(&b, program);
+	if (xv_actions_finish(&b, &actions) != 0)
+		abort();
+	return actions;
+}
+
 struct ref_program *flow_program_for(const struct xv_flow_key *key, const struct xv_flow_key *mask,
 				     struct xv_actions **actions)
 {
 	for (;;) {
 		struct ref_program *program = program_for(key, mask);
-		struct xv_actions_builder b;
 
-		xv_actions_begin(&b);
-		compile(&b, program);
-		if (xv_actions_finish(&b, actions) != 0)
-			abort();
+		*actions = flow_program_compile(program);
 		if (xv_actions_check(*actions, key, mask, NULL) == 0)
 			return program;
 		flow_source.refused++;
@@ -561,6 +614,21 @@ void flow_mask_for(struct xv_flow_key *mask, const struct xv_flow_key *key)
 		SOME(10, skb_priority);
 		SOME(10, tun_id);
 		SOME(10, tun_dst);
+	}
+	if (key->in_port >= FLOW_POPPED) {
+		if (chance(80))
+			mask->tun_id = UINT64_MAX;
+		SOME(50, tun_src);
+		SOME(50, tun_dst);
+		SOME(30, tun_flags);
+		SOME(10, tun_tos);
+		SOME(10, tun_ttl);
+		SOME(20, tun_gbp_id);
+		SOME(4, tun_tp_src);
+		if (chance(20)) {
+			mask->tun_options_len = UINT16_MAX;
+			memset(mask->tun_options, 0xff, 8);
+		}
 	}
 	if (key->ct_state != 0) {
 		if (chance(80))

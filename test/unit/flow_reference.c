@@ -160,6 +160,9 @@ static void run(struct under_way *k, const struct ref_program *program)
 		case XV_ACT_TUNNEL_PUSH:
 			ref_tunnel_push(k, a->encap);
 			break;
+		case XV_ACT_TUNNEL_POP:
+			ref_tunnel_pop(k, a->arg, &a->pop);
+			return;
 		case XV_ACT_CT:
 			track(k, &a->ct);
 			break;

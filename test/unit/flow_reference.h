@@ -43,6 +43,7 @@ struct ref_action {
 		struct xv_action_push_eth eth;
 		struct xv_action_push_nsh nsh;
 		struct xv_action_ct ct;
+		struct xv_action_tunnel_pop pop;
 	};
 	struct ref_program *inner, *other; /* CLONE, SAMPLE: inner; CHECK_LEN: both */
 };
@@ -58,7 +59,9 @@ struct ref_flow {
 	struct xv_flow_key key, mask;
 	struct ref_program *program;
 	uint64_t packets, bytes;
-	void *user;
+	void *user; /* whose it is; the following, too */
+	uint64_t gone_packets, gone_bytes;
+	unsigned int going;
 };
 
 struct ref_output {

@@ -223,6 +223,7 @@ void ref_tunnel_push(struct under_way *k, const struct xv_encap_params *e)
 		ref_drop(k, XV_DROP_TUNNEL);
 		return;
 	}
+	inner.packet_type = k->key.packet_type; /* of what was in NSH */
 	(void)ref_parse(&k->p, &inner, &w);
 	if (e->flags & XV_ENCAP_ECN)
 		tos = (uint8_t)((tos & 0xfc) | (inner.ip_tos & 3));

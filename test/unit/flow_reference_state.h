@@ -117,3 +117,6 @@ void ref_push_nsh(struct under_way *k, const struct xv_action_push_nsh *a);
 void ref_pop_nsh(struct under_way *k);
 void ref_tunnel_push(struct under_way *k, const struct xv_encap_params *e);
 void ref_set(struct under_way *k, const struct xv_flow_key *value, const struct xv_flow_key *mask);
+
+/* flow_reference_tunnel.c */
+void ref_tunnel_pop(struct under_way *k, uint32_t port, const struct xv_action_tunnel_pop *pop);

@@ -46,12 +46,29 @@ void flow_conn_init(struct rnd *r, struct flow_conn *c)
 	unsigned int i;
 	bool ipv6;
 
-	if (n < 70)
+	if (n < 15)
+		c->kind = CONN_TUNNEL;
+	else if (n < 75)
 		c->kind = (enum flow_conn_kind)rnd_below(r, CONN_ND);
 	else
 		c->kind = (enum flow_conn_kind)(CONN_ND + rnd_below(r, CONN_BROKEN + 1 - CONN_ND));
 	ipv6 = c->kind == CONN_UDP6 || c->kind == CONN_TCP6 || c->kind == CONN_ICMP6 || c->kind == CONN_ND ||
 	       c->kind == CONN_FRAGMENT6 || c->kind == CONN_SCTP6 || c->kind == CONN_EXTENSIONS6;
+	if (c->kind == CONN_TUNNEL) {
+		static const enum flow_conn_kind kinds[] = {CONN_ND, CONN_ARP, CONN_SCTP4, CONN_OPTIONS4, CONN_MPLS, CONN_OTHER};
+
+		c->inner = chance(r, 85) ? (enum flow_conn_kind)rnd_below(r, CONN_ND) : kinds[rnd_below(r, 6)];
+		ipv6 = c->inner == CONN_UDP6 || c->inner == CONN_TCP6 || c->inner == CONN_ICMP6 || c->inner == CONN_ND;
+		n = rnd_below(r, 100);
+		c->outer = n < 50 ? OUTER_VXLAN : n < 80 ? OUTER_GENEVE : OUTER_GRE;
+		c->outer_ipv6 = chance(r, 30);
+		c->outer_tag = chance(r, 15);
+		c->remote = (uint8_t)rnd_below(r, 3);
+		c->ttl = chance(r, 90) ? 64 : 63;
+		c->option = (uint8_t)(chance(r, 40) ? 1 + rnd_below(r, 2) : 0);
+		c->vni = (uint16_t)rnd_below(r, 3);
+		c->entropy = (uint16_t)(0xc000 + rnd_below(r, 1000));
+	}
 	n = rnd_below(r, 100);
 	c->tags = n < 60 ? 0 : n < 88 ? 1 : n < 97 ? 2 : 3;
 	for (i = 0; i < 3; i++) {
@@ -70,8 +87,10 @@ void flow_conn_init(struct rnd *r, struct flow_conn *c)
 
 void flow_conn_init_pair(struct rnd *r, struct flow_conn *c, struct flow_conn *other, struct flow_dialogue *dialogue)
 {
+	enum flow_conn_kind kind;
+
 	flow_conn_init(r, c);
-	if (c->kind >= CONN_ND && chance(r, 80)) {
+	if (c->kind >= CONN_ND && c->kind != CONN_TUNNEL && chance(r, 80)) {
 		c->kind = chance(r, 60) ? CONN_TCP4 : CONN_UDP4;
 		address(r, false, c->ip_src);
 		address(r, false, c->ip_dst);
@@ -79,7 +98,8 @@ void flow_conn_init_pair(struct rnd *r, struct flow_conn *c, struct flow_conn *o
 	if (chance(r, 80))
 		c->tags = 0;
 	memset(dialogue, 0, sizeof(*dialogue));
-	c->dialogue = c->kind == CONN_TCP4 || c->kind == CONN_TCP6 ? dialogue : NULL;
+	kind = c->kind == CONN_TUNNEL ? c->inner : c->kind;
+	c->dialogue = kind == CONN_TCP4 || kind == CONN_TCP6 ? dialogue : NULL;
 	c->side = 0;
 	*other = *c;
 	other->side = 1;
@@ -473,15 +493,97 @@ static void break_packet(struct rnd *r, struct ref_packet *p)
 	}
 }
 
+/* Outer headers in front of what is there. */
+static void wrap(struct rnd *r, const struct flow_conn *c, struct ref_packet *p)
+{
+	struct flow_conn o = *c;
+	uint32_t n = rnd_below(r, 100);
+	bool csum = !p->request && n < 40;
+	uint8_t *h;
+
+	o.dialogue = NULL;
+	memset(o.ip_src, 0, sizeof(o.ip_src));
+	memset(o.ip_dst, 0, sizeof(o.ip_dst));
+	o.ip_src[0] = o.ip_dst[0] = o.outer_ipv6 ? 0xfd : 0;
+	o.ip_src[12] = o.ip_dst[12] = 172;
+	o.ip_src[15] = (uint8_t)(10 + c->remote);
+	o.ip_dst[15] = 1;
+	if (c->outer == OUTER_GRE) {
+		uint32_t words = 1 + (csum ? 1 : 0) + (c->option != 0 ? 1 : 0);
+
+		h = front(p, words * 4);
+		h[0] = (uint8_t)((csum ? 0x80 : 0) | (c->option != 0 ? 0x20 : 0));
+		put16(h + 2, 0x6558);
+		if (c->option != 0)
+			put16(h + words * 4 - 2, c->vni);
+		if (csum)
+			put16(h + 4, n < 5 ? n : (uint16_t)~ref_sum(h, p->len, 0));
+	} else {
+		if (c->outer == OUTER_GENEVE) {
+			uint32_t options = c->option != 0 ? 8 : 0;
+
+			h = front(p, 8 + options);
+			h[0] = (uint8_t)(options / 4);
+			h[1] = (uint8_t)(chance(r, 1) << 7);
+			put16(h + 2, 0x6558);
+			if (options > 0)
+				memcpy(h + 8, (uint8_t[]){1, 2, 3, chance(r, 2) ? 2 : 1, 0, 0, 0, c->option}, 8);
+		} else {
+			h = front(p, 8);
+			h[0] = (uint8_t)(chance(r, 99) << 3 | (c->option != 0) << 7);
+			put16(h + 2, c->option);
+		}
+		put16(h + 5, c->vni);
+		h = front(p, 8);
+		put16(h, chance(r, 95) ? c->entropy : 0xc000 + rnd_below(r, 1000));
+		put16(h + 2, c->outer == OUTER_VXLAN ? 4789 : 6081);
+		put16(h + 4, p->len);
+		if (csum)
+			finish_l4(r, &o, p, o.outer_ipv6, 17, 6);
+	}
+	n = c->outer == OUTER_GRE ? 47 : 17;
+	if (o.outer_ipv6)
+		ipv6(r, &o, p, (uint8_t)n);
+	else
+		ipv4(r, &o, p, (uint8_t)n, 0, 0);
+	if (chance(r, 97)) { /* else any TTL and TOS */
+		h = p->bytes + p->start;
+		if (o.outer_ipv6) {
+			put16(h, 0x6000);
+			h[7] = c->ttl;
+		} else {
+			h[1] = 0;
+			h[8] = c->ttl;
+			put16(h + 10, 0);
+			put16(h + 10, (uint16_t)~ref_sum(h, 20, 0));
+		}
+	}
+	h = front(p, 14);
+	memcpy(h, c->src, 6);
+	memcpy(h + 6, c->dst, 6);
+	put16(h + 12, o.outer_ipv6 ? 0x86dd : 0x0800);
+	if (c->outer_tag) {
+		h = front(p, 4);
+		memmove(h, h + 4, 12);
+		put16(h + 12, 0x8100);
+		put16(h + 14, 7);
+	}
+}
+
 void flow_conn_packet(struct rnd *r, const struct flow_conn *c, struct ref_packet *p)
 {
-	enum flow_conn_kind kind = c->kind;
+	bool tunnel = c->kind == CONN_TUNNEL;
+	enum flow_conn_kind kind = tunnel ? c->inner : c->kind;
 	uint16_t type;
 	uint8_t *h;
 	int i;
 
 	if (kind == CONN_BROKEN)
 		kind = (enum flow_conn_kind)rnd_below(r, CONN_BROKEN);
+	if (kind == CONN_TUNNEL) {
+		tunnel = true;
+		kind = CONN_UDP4;
+	}
 	type = build_l3(r, c, kind, p);
 	h = front(p, 2);
 	put16(h, type);
@@ -497,6 +599,8 @@ void flow_conn_packet(struct rnd *r, const struct flow_conn *c, struct ref_packe
 		memset(p->bytes + p->start + p->len, 0, 60 - p->len);
 		p->len = 60;
 	}
+	if (tunnel)
+		wrap(r, c, p);
 	if (c->kind == CONN_BROKEN)
 		break_packet(r, p);
 	/* A request for something else than the transport checksum. */

@@ -32,6 +32,7 @@ enum flow_conn_kind {
 	CONN_MPLS,
 	CONN_OTHER, /* local experimental Ethernet type */
 	CONN_802_3, /* a length for a type; with SNAP or without */
+	CONN_TUNNEL, /* one of the above, in VXLAN, Geneve or GRE */
 	CONN_BROKEN, /* any of the above, mutilated */
 };
 
@@ -50,6 +51,12 @@ struct flow_conn {
 	uint16_t tpid[3], tci[3];
 	uint8_t dst[6], src[6], ip_src[16], ip_dst[16];
 	uint16_t tp_src, tp_dst;
+	/* CONN_TUNNEL: what is in it, and its outer headers. */
+	enum flow_conn_kind inner;
+	enum { OUTER_VXLAN, OUTER_GENEVE, OUTER_GRE } outer;
+	bool outer_ipv6, outer_tag;
+	uint8_t remote, ttl, option; /* option: 0: none */
+	uint16_t vni, entropy;
 };
 
 void flow_conn_init(struct rnd *rnd, struct flow_conn *conn);

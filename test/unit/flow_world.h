@@ -21,9 +21,12 @@ struct flow_world_config {
 };
 
 struct flow_world_stats {
+	uint64_t inside; /* changes of flows between two packets of a burst */
 	uint64_t packets, hits, inserted, evicted, outputs, drops, flows, changes, refused, followed;
 	uint64_t programs;	    /* packets that were fused, by more than one rewrite and exit */
 	uint64_t kinds[XV_ACT_MAX]; /* flows with this action that had fused flows when they were looked at */
+	uint64_t popped; /* of those, of packets that came out of tunnels */
+	uint64_t labelled, gre; /* that came in with labels, in GRE */
 	uint64_t several; /* of those, with an output that is not the end */
 	uint64_t connections, tracked, tracked_hits; /* packets and hits in worlds with connection tracking */
 };

@@ -209,7 +209,7 @@ static const struct action_case cases[] = {
 	{"push second vlan", TAGGED, push_vlan_out, {NULL, MACS "8100 2005 8100 2005 0800 " L3_UDP}, -1, true},
 	{"pop vlan", TAGGED, pop_vlan_out, {NULL, UDP}, -1, true},
 	{"push mpls", UDP, push_mpls, {NULL, MACS "8847 00012140 " L3_UDP}, -1, true},
-	{"pop mpls", MACS "8847 00012140 " L3_UDP, pop_mpls, {NULL, UDP}, -1, false},
+	{"pop mpls", MACS "8847 00012140 " L3_UDP, pop_mpls, {NULL, UDP}, -1, true},
 	{"pop and push ethernet", UDP, pop_push_eth,
 	 {NULL, "02000000000d 02000000000e 0800 " L3_UDP, L3_UDP}, -1, true},
 	{"push and pop nsh", UDP, push_nsh,

@@ -37,6 +37,7 @@ static void worlds(const struct flow_world_config *how, struct flow_world_stats 
 	assert_true(stats->outputs > stats->packets / 4);
 	assert_int_equal(stats->refused, 0); /* else what is refused would not be tested */
 	assert_true(stats->connections > 1000);
+	assert_true(stats->inside > 1000);
 	print_message("%llu packets, %llu hits (%llu of %llu tracked), %llu evicted, %llu flows, %llu changes\n",
 		      (unsigned long long)stats->packets, (unsigned long long)stats->hits,
 		      (unsigned long long)stats->tracked_hits, (unsigned long long)stats->tracked,
@@ -51,13 +52,16 @@ static void assert_all_fused(const struct flow_world_stats *stats)
 		XV_ACT_OUTPUT,	 XV_ACT_SET,	  XV_ACT_PUSH_VLAN, XV_ACT_POP_VLAN,	XV_ACT_PUSH_MPLS, XV_ACT_POP_MPLS,
 		XV_ACT_PUSH_ETH, XV_ACT_POP_ETH,  XV_ACT_PUSH_NSH,  XV_ACT_POP_NSH,	XV_ACT_RECIRC,	  XV_ACT_HASH,
 		XV_ACT_METER,	 XV_ACT_SAMPLE,	  XV_ACT_CLONE,	    XV_ACT_CHECK_LEN,	XV_ACT_TRUNC,	  XV_ACT_CT,
-		XV_ACT_DROP,	 XV_ACT_TUNNEL_PUSH};
+		XV_ACT_DROP,	 XV_ACT_TUNNEL_PUSH, XV_ACT_TUNNEL_POP};
 	unsigned int i;
 
 	for (i = 0; i < RTE_DIM(kinds); i++)
 		if (stats->kinds[kinds[i]] < 10)
 			fail_msg("action %u was fused %llu times", kinds[i], (unsigned long long)stats->kinds[kinds[i]]);
 	assert_true(stats->several >= 100);
+	assert_true(stats->popped >= 100); /* behind a pop, too */
+	assert_true(stats->labelled >= 10);
+	assert_true(stats->gre >= 10);
 	assert_true(stats->programs > stats->hits / 20);
 }
 

@@ -19,6 +19,7 @@
 #include "fastpath/policy.h"
 #include "fastpath/worker.h"
 #include "net/checksum.h"
+#include "net/tunnel.h"
 #include "port/dummy.h"
 #include "port/eal.h"
 #include "table/rcu.h"
@@ -423,6 +424,172 @@ static void passes_and_edits_are_one(void **state)
 	assert_int_equal(taken(2), 0);
 }
 
+#define POP_PORT 20 /* input port of what was in the tunnel */
+
+/* A frame with outer headers, 50 bytes of them. */
+static void send_in_tunnel(const struct packet *p, uint32_t vni, uint32_t entropy)
+{
+	struct xv_encap_params params = {.type = XV_TUNNEL_VXLAN, .id = vni};
+	const struct xv_encap_packet packet = {.hash = entropy};
+	struct rte_mbuf *m = make(p);
+	struct xv_encap encap;
+
+	params.src.words[3] = RTE_BE32(0xc0000202);
+	params.dst.words[3] = RTE_BE32(0xc0000201);
+	assert_int_equal(xv_encap_build(&params, &encap), 0);
+	assert_int_equal(xv_encap_push(&encap, m, &packet), 0);
+	assert_int_equal(xv_dummy_put(rig.ports[0], 0, m), 0);
+	run();
+}
+
+static uint64_t bytes_of(const struct xv_flow *flow)
+{
+	struct xv_flow_stats stats;
+
+	xv_flow_get_stats(flow, &stats);
+	return stats.bytes;
+}
+
+/* Outer and inner packet find an entry each, and the flows on both sides of the tunnel count exactly. */
+static void both_sides_of_a_tunnel_are_fused(void **state)
+{
+	const struct xv_action_tunnel_pop pop = {.type = XV_TUNNEL_VXLAN, .udp_port = RTE_BE16(XV_VXLAN_PORT)};
+	struct xv_flow_key outer = {.ip_proto = 17, .tp_dst = RTE_BE16(XV_VXLAN_PORT)};
+	struct xv_flow_key outer_mask = {.ip_proto = 0xff, .ip_frag = 0xff, .tp_dst = UINT16_MAX};
+	struct xv_flow_key inner = {.in_port = POP_PORT}, inner_mask = {.tun_id = UINT64_MAX};
+	struct xv_actions_builder b;
+	struct xv_actions *actions;
+	struct xv_flow *flows[3];
+	unsigned int i;
+
+	(void)state;
+	bind_flows();
+	xv_actions_begin(&b);
+	xv_actions_add(&b, XV_ACT_TUNNEL_POP, POP_PORT, &pop, sizeof(pop));
+	assert_int_equal(xv_actions_finish(&b, &actions), 0);
+	flows[0] = add_flow(0, &outer, &outer_mask, actions);
+	inner.tun_id = rte_cpu_to_be_64(7);
+	flows[1] = add_flow(0, &inner, &inner_mask, output_to(1));
+	inner.tun_id = rte_cpu_to_be_64(8);
+	inner_mask.tun_tp_src = UINT16_MAX; /* which is not the same for all packets of a tunnel */
+	inner.tun_tp_src = RTE_BE16(0xc000);
+	flows[2] = add_flow(0, &inner, &inner_mask, output_to(2));
+	for (i = 0; i < 6; i++)
+		send_in_tunnel(&(struct packet){.port = 80, .payload = 20 + i}, 7, 1);
+	assert_int_equal(taken(1), 6);
+	assert_int_equal(fused().hits, 10);
+	assert_int_equal(fused().entries, 2);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(packets_of(flows[i]), 6);
+	assert_int_equal(bytes_of(flows[1]), 6 * (42 + 20) + 15);
+	assert_int_equal(bytes_of(flows[0]), bytes_of(flows[1]) + 6 * 50);
+	/* Another tunnel is another context, though all else is equal; the source port is looked at. */
+	for (i = 0; i < 3; i++)
+		send_in_tunnel(&(struct packet){.port = 80}, 8, 0);
+	assert_int_equal(taken(2), 3);
+	send_in_tunnel(&(struct packet){.port = 80}, 8, 1);
+	assert_int_equal(dropped(0, XV_DROP_NO_FLOW), 1);
+	assert_int_equal(packets_of(flows[2]), 3);
+	/* What is behind goes: who is in front still counts. */
+	xv_flow_del(flows[1]);
+	send_in_tunnel(&(struct packet){.port = 80}, 7, 1);
+	assert_int_equal(taken(1), 0);
+	assert_int_equal(dropped(0, XV_DROP_NO_FLOW), 2);
+	assert_int_equal(packets_of(flows[0]), 11);
+}
+
+/* Tunnel in tunnel in tunnel: as deep as it goes, by entries or not, each flow counts each time that it is met. */
+static void tunnels_in_tunnels(void **state)
+{
+	const struct xv_action_tunnel_pop pop = {.type = XV_TUNNEL_VXLAN, .udp_port = RTE_BE16(XV_VXLAN_PORT)};
+	struct xv_flow_key vxlan = {.ip_proto = 17, .tp_dst = RTE_BE16(XV_VXLAN_PORT)}, udp = {.ip_proto = 17, .tp_dst = RTE_BE16(80)};
+	struct xv_flow_key mask = {.ip_proto = 0xff, .ip_frag = 0xff, .tp_dst = UINT16_MAX};
+	struct xv_encap_params params = {.type = XV_TUNNEL_VXLAN, .id = 7};
+	const struct xv_encap_packet packet = {.hash = 1};
+	struct xv_flow *outer, *inner, *last;
+	struct xv_actions_builder b;
+	struct xv_actions *actions[2];
+	unsigned int depth, i, n;
+	struct xv_encap encap;
+
+	(void)state;
+	bind_flows();
+	for (i = 0; i < 2; i++) {
+		xv_actions_begin(&b);
+		xv_actions_add(&b, XV_ACT_TUNNEL_POP, POP_PORT, &pop, sizeof(pop));
+		assert_int_equal(xv_actions_finish(&b, &actions[i]), 0);
+	}
+	outer = add_flow(0, &vxlan, &mask, actions[0]);
+	vxlan.in_port = udp.in_port = POP_PORT;
+	inner = add_flow(0, &vxlan, &mask, actions[1]);
+	last = add_flow(0, &udp, &mask, output_to(1));
+	assert_int_equal(xv_encap_build(&params, &encap), 0);
+	for (depth = 1, n = 0; depth <= 8; depth++) {
+		uint64_t before = packets_of(inner);
+
+		for (i = 0; i < 4; i++) {
+			struct rte_mbuf *m = make(&(struct packet){.port = 80, .payload = 30});
+			unsigned int d;
+
+			memmove(rte_pktmbuf_mtod_offset(m, uint8_t *, 400), rte_pktmbuf_mtod(m, uint8_t *), m->data_len);
+			m->data_off += 400;
+			for (d = 0; d < depth; d++)
+				assert_int_equal(xv_encap_push(&encap, m, &packet), 0);
+			assert_int_equal(xv_dummy_put(rig.ports[0], 0, m), 0);
+			run();
+			m = take(1);
+			assert_non_null(m);
+			assert_int_equal(m->pkt_len, 42 + 30);
+			rte_pktmbuf_free(m);
+			n++;
+		}
+		assert_int_equal(packets_of(outer), n);
+		assert_int_equal(packets_of(inner), before + 4 * (depth - 1));
+		assert_int_equal(packets_of(last), n);
+	}
+	assert_true(fused().hits > 2 * n);
+}
+
+/* A copy that finds no buffer does not come to the flows behind: not by the long way, and not by an entry. */
+static void copy_without_buffer_counts_nowhere(void **state)
+{
+	static struct rte_mbuf *all[65536];
+	struct xv_actions_builder b;
+	struct xv_actions *actions;
+	struct xv_flow *first, *behind;
+	unsigned int fusing, i, n;
+
+	(void)state;
+	bind_flows();
+	for (fusing = 0; fusing < 2; fusing++) {
+		xv_flows_set_fusing(fusing);
+		xv_actions_begin(&b);
+		xv_actions_open(&b, XV_ACT_CLONE, 0);
+		xv_actions_add(&b, XV_ACT_RECIRC, RECIRC, NULL, 0);
+		xv_actions_close(&b);
+		xv_actions_add(&b, XV_ACT_OUTPUT, 1, NULL, 0);
+		assert_int_equal(xv_actions_finish(&b, &actions), 0);
+		first = add_flow(0, NULL, NULL, actions);
+		behind = add_flow(RECIRC, NULL, NULL, output_to(2));
+		for (i = 0; i < 3; i++)
+			send(0, &(struct packet){.port = 80});
+		assert_int_equal(fused().programs, fusing ? 2 : 0);
+		assert_int_equal(xv_dummy_put(rig.ports[0], 0, make(&(struct packet){.port = 80})), 0);
+		for (n = 0; n < RTE_DIM(all) && (all[n] = rte_pktmbuf_alloc(xv_packet_pool())) != NULL; n++)
+			;
+		run();
+		rte_pktmbuf_free_bulk(all, n);
+		assert_int_equal(dropped(0, XV_DROP_NO_BUFFER), fusing + 1);
+		assert_int_equal(taken(1), 4);
+		assert_int_equal(taken(2), 3);
+		assert_int_equal(packets_of(first), 4);
+		assert_int_equal(packets_of(behind), 3);
+		xv_flow_del(first);
+		xv_flow_del(behind);
+		settle();
+	}
+}
+
 static void changed_actions_count_at_once(void **state)
 {
 	struct xv_flow *flow;
@@ -633,6 +800,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(flows_do_not_crowd_each_other_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(guards_tell_packets_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(passes_and_edits_are_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(both_sides_of_a_tunnel_are_fused, setup, teardown),
+		cmocka_unit_test_setup_teardown(tunnels_in_tunnels, setup, teardown),
+		cmocka_unit_test_setup_teardown(copy_without_buffer_counts_nowhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(changed_actions_count_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(deleting_one_flow_keeps_the_others_fused, setup, teardown),
 		cmocka_unit_test_setup_teardown(fusing_can_be_switched_off, setup, teardown),
