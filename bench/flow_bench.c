@@ -2,11 +2,12 @@
 /*
  * What the flow engine costs without rings: dummy ports, one worker, bursts of 32, warm.
  *
- *     flow-bench [ROUNDS [PART...]]      parts: fused long resolve churn ct new vxlan; default: all
+ *     flow-bench [ROUNDS [PART...]]      parts: fused long resolve churn pop shapes ct new vxlan; default: all
  *
  * fused: every packet finds its entry. long way: the same with fused flows switched off, one look-up each. resolve: no
  * flow matches, the worker decides by a policy of 1,000 rules, every packet a new connection. add, delete: flows a second
- * from the control thread. ct: established connections, both ways, through a firewall of 1,000 rules; ct, new: UDP question and
+ * from the control thread. pop: two flows as Open vSwitch makes them for a VXLAN tunnel, each packet with a source port of its
+ * connection. shapes: packets that come in with MPLS labels and NSH, by one flow. ct: established connections, both ways, through a firewall of 1,000 rules; ct, new: UDP question and
  * answer. vxlan: the network spans two hosts, the sender has the same policy; out: to the uplink, in: from it.
  * All figures in TSC cycles a packet, the median of the rounds; receiving and sending of the dummy ports are measured on
  * a wire and shown as "wire".
@@ -400,6 +401,136 @@ static void connections(unsigned int rounds, const struct xv_policy *policy, dou
 	settle();
 }
 
+/* ---- Tunnel flows as Open vSwitch makes them ---- */
+
+#define POP_PORT 20 /* input port of what was in the tunnel */
+static struct xv_encap from_remote_encap;
+
+static struct rte_mbuf *from_remote(uint32_t n)
+{
+	const struct xv_encap_packet packet = {.hash = n * UINT32_C(0x9e3779b1)};
+	struct rte_mbuf *m = make(0, n);
+
+	must(xv_encap_push(&from_remote_encap, m, &packet) == 0, "encapsulation");
+	return m;
+}
+
+static struct xv_flow *one_flow(const struct xv_flow_key *key, const struct xv_flow_key *mask, struct xv_actions_builder *b)
+{
+	struct xv_flow_spec spec = {.key = key, .mask = mask, .owner = XV_FLOW_NO_OWNER};
+	struct xv_flow *flow;
+
+	must(xv_actions_finish(b, &spec.actions) == 0 && xv_actions_check(spec.actions, key, mask, NULL) == 0 &&
+		     xv_flow_add(&spec, &flow) == 0,
+	     "flow");
+	return flow;
+}
+
+static void pop(unsigned int rounds, double wire)
+{
+	const struct xv_action_tunnel_pop tunnel = {.type = XV_TUNNEL_VXLAN, .udp_port = RTE_BE16(XV_VXLAN_PORT)};
+	struct xv_encap_params params = {.type = XV_TUNNEL_VXLAN, .flags = XV_ENCAP_DF, .id = 100};
+	struct xv_flow_key key = {.eth_type = RTE_BE16(0x0800)}, mask = {.eth_type = UINT16_MAX};
+	struct xv_actions_builder b;
+	struct xv_flow *flows[2];
+	double cycles;
+	unsigned int i;
+
+	params.src.words[3] = RTE_BE32(0xc0000202);
+	params.dst.words[3] = RTE_BE32(0xc0000201);
+	must(xv_encap_build(&params, &from_remote_encap) == 0, "template");
+	bind(VM0, XV_FORWARD_FLOWS, NULL);
+	settle();
+	mask.in_port = mask.recirc_id = UINT32_MAX;
+	mask.packet_type = UINT32_MAX;
+	mask.ip_proto = mask.ip_frag = UINT8_MAX;
+	mask.tp_dst = UINT16_MAX;
+	mask.ip_dst.words[3] = UINT32_MAX;
+	key.ip_dst = params.dst;
+	key.ip_proto = 17;
+	key.tp_dst = RTE_BE16(XV_VXLAN_PORT);
+	xv_actions_begin(&b);
+	xv_actions_add(&b, XV_ACT_TUNNEL_POP, POP_PORT, &tunnel, sizeof(tunnel));
+	flows[0] = one_flow(&key, &mask, &b);
+	key = (struct xv_flow_key){.in_port = POP_PORT, .eth_type = RTE_BE16(0x0800), .tun_id = rte_cpu_to_be_64(100),
+				   .tun_flags = XV_TUN_KEY};
+	mask = (struct xv_flow_key){.in_port = UINT32_MAX, .recirc_id = UINT32_MAX, .packet_type = UINT32_MAX,
+				    .eth_type = UINT16_MAX, .tun_id = UINT64_MAX, .tun_flags = XV_TUN_KEY, .ip_frag = UINT8_MAX};
+	key.tun_src = params.src;
+	memset(&mask.tun_src, 0xff, sizeof(mask.tun_src));
+	memcpy(key.eth_dst, macs[1], 6);
+	memset(mask.eth_dst, 0xff, 6);
+	xv_actions_begin(&b);
+	xv_actions_add(&b, XV_ACT_OUTPUT, VM1, NULL, 0);
+	flows[1] = one_flow(&key, &mask, &b);
+	for (i = 1; i <= 10000; i *= 100) {
+		(void)measure_way(1 + 2 * i / (BATCHES * BURST), 0, i, from_remote, VM0, VM1);
+		cycles = measure_way(rounds, 0, i, from_remote, VM0, VM1);
+		printf("pop, VXLAN in, %6u flows   %12.1f = wire + %.1f\n", i, cycles, cycles - wire);
+	}
+	xv_flows_set_fusing(false);
+	printf("%-34s %8.1f\n", "pop, long way", measure_way(rounds, 0, 10000, from_remote, VM0, VM1));
+	xv_flows_set_fusing(true);
+	xv_flow_del(flows[0]);
+	xv_flow_del(flows[1]);
+	settle();
+}
+
+/* ---- Unusual shapes ---- */
+
+/* n bytes behind the Ethernet addresses; the type in front of them. */
+static struct rte_mbuf *with_header(uint32_t n, uint16_t type, const uint8_t *header, uint16_t len)
+{
+	struct rte_mbuf *m = make(0, n);
+	uint8_t *p = (uint8_t *)(void *)rte_pktmbuf_prepend(m, len);
+
+	must(p != NULL, "headroom");
+	memmove(p, p + len, 12);
+	memcpy(p + 12, &(uint16_t){rte_cpu_to_be_16(type)}, 2);
+	memcpy(p + 14, header, len);
+	return m;
+}
+
+static struct rte_mbuf *with_label(uint32_t n)
+{
+	return with_header(n, 0x8847, (const uint8_t[]){0, 1, 1, 64}, 4);
+}
+
+static struct rte_mbuf *with_nsh(uint32_t n)
+{
+	return with_header(n, 0x894f, (const uint8_t[24]){0x0f, 0xc6, 1, 1, 0, 0, 1, 255}, 24);
+}
+
+static void shapes(unsigned int rounds, double wire)
+{
+	static const struct {
+		const char *name;
+		rte_be16_t type;
+		make_fn make;
+	} kinds[] = {{"shape: MPLS, 10,000 flows", RTE_BE16(0x8847), with_label}, {"shape: NSH", RTE_BE16(0x894f), with_nsh}};
+	unsigned int i;
+
+	bind(VM0, XV_FORWARD_FLOWS, NULL);
+	settle();
+	for (i = 0; i < RTE_DIM(kinds); i++) {
+		struct xv_flow_key key = {.eth_type = kinds[i].type};
+		struct xv_flow_key mask = {.in_port = UINT32_MAX, .recirc_id = UINT32_MAX, .packet_type = UINT32_MAX,
+					   .eth_type = UINT16_MAX};
+		struct xv_actions_builder b;
+		struct xv_flow *flow;
+		double cycles;
+
+		xv_actions_begin(&b);
+		xv_actions_add(&b, XV_ACT_OUTPUT, VM1, NULL, 0);
+		flow = one_flow(&key, &mask, &b);
+		(void)measure_way(11, 0, 10000, kinds[i].make, VM0, VM1);
+		cycles = measure_way(rounds, 0, 10000, kinds[i].make, VM0, VM1);
+		printf("%-34s %8.1f = wire + %.1f\n", kinds[i].name, cycles, cycles - wire);
+		xv_flow_del(flow);
+		settle();
+	}
+}
+
 /* ---- VXLAN ---- */
 
 static uint8_t reply[128]; /* a frame from the other host */
@@ -591,6 +722,10 @@ int main(int argc, char **argv)
 	}
 	if (wants("churn"))
 		churn(100000);
+	if (wants("pop"))
+		pop(rounds, wire);
+	if (wants("shapes"))
+		shapes(rounds, wire);
 	connections(rounds, policy, wire);
 	if (!wants("vxlan"))
 		return 0;

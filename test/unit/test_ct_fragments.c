@@ -154,6 +154,39 @@ static void add_flow(uint32_t in_port, uint32_t recirc, const struct xv_action_c
 	assert_int_equal(xv_flow_add(&spec, &flow), 0);
 }
 
+/* The one of this port and recirculation. */
+static struct xv_flow *flow_of(uint32_t in_port, uint32_t recirc)
+{
+	struct xv_flow_key key = {.in_port = in_port, .recirc_id = recirc, .ct_state = recirc != 0 ? XV_CS_TRACKED : 0};
+	struct xv_flow *flow = xv_flow_peek(&key);
+
+	assert_non_null(flow);
+	return flow;
+}
+
+static void note_flow(struct xv_flow *flow, void *arg)
+{
+	struct xv_flow ***next = arg;
+
+	*(*next)++ = flow;
+}
+
+static void delete_flows(void)
+{
+	struct xv_flow *flows[16], **next = flows;
+	struct xv_cls_cursor cursor = {0};
+	unsigned int i;
+
+	assert_in_range(xv_flows_count(), 1, RTE_DIM(flows));
+	while (xv_flows_walk(&cursor, 100, note_flow, &next))
+		;
+	while (next > flows)
+		xv_flow_del(*--next);
+	for (i = 0; i < 1000 && xv_flows_poll(); i++)
+		run();
+	assert_int_equal(xv_flows_count(), 0);
+}
+
 /* Between ports 0 and 1, by two ct actions: one looks up, the other commits. nat: NULL, or for the first of them. */
 static void connect_ports(const struct xv_ct_nat *nat)
 {
@@ -494,6 +527,44 @@ static void time_runs_out(void **state)
 	assert_int_equal(ledger(0).held, 0);
 }
 
+/* Flows go while fragments wait: those go on by the program that held them, and meet the flows that there are then. */
+static void flows_go_while_fragments_wait(void **state)
+{
+	unsigned int v, deleted;
+
+	(void)state;
+	for (v = 0; v < 2; v++) {
+		make(&dg, v, false, 1000, 2000, 1000);
+		for (deleted = 0; deleted < 4; deleted++) { /* bits: the flow that held them; the next one */
+			const uint32_t id = 1 + v * 4 + deleted;
+			uint64_t missed = dropped(XV_DROP_NO_FLOW);
+			unsigned int i;
+
+			connect_ports(NULL);
+			send(0, piece(&dg, id, 0, 512));
+			assert_int_equal(ledger(0).held, 1);
+			for (i = 0; i < 2; i++)
+				if (deleted >> i & 1)
+					xv_flow_del(flow_of(0, i * 7));
+			for (i = 0; i < 1000 && xv_flows_poll(); i++)
+				run();
+			(void)xv_rcu_poll();
+			assert_int_equal(ledger(0).held, 1);
+			if (deleted & 1) { /* by a flow like it */
+				struct xv_action_ct look = {.zone = ZONE};
+
+				add_flow(0, 0, &look, XV_ACT_RECIRC, 7);
+			}
+			send(0, piece(&dg, id, 512, 1000));
+			assert_int_equal(ledger(0).held, 0);
+			check_ledger(0);
+			assert_int_equal(taken(1), deleted & 2 ? 0 : 2);
+			assert_int_equal(dropped(XV_DROP_NO_FLOW) - missed, deleted & 2 ? 2 : 0);
+			delete_flows();
+		}
+	}
+}
+
 /* Who floods loses its own; others go on. */
 static void bounds(void **state)
 {
@@ -691,6 +762,7 @@ int main(void)
 		TEST(overlaps_are_refused_as_a_whole),
 		TEST(headers_must_be_whole),
 		TEST(time_runs_out),
+		TEST(flows_go_while_fragments_wait),
 		TEST(bounds),
 		TEST(rules),
 		TEST(list_of_those_that_wait),
