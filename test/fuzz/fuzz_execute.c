@@ -161,6 +161,15 @@ static void add_actions(struct xv_actions_builder *b, struct input *in, unsigned
 				xv_actions_add(b, type, 0, &encap, sizeof(encap));
 			break;
 		}
+		case XV_ACT_TUNNEL_POP: {
+			static const uint8_t types[] = {XV_TUNNEL_VXLAN, XV_TUNNEL_GENEVE, XV_TUNNEL_GRE};
+			struct xv_action_tunnel_pop pop = {.type = types[byte(in) % RTE_DIM(types)]};
+
+			pop.gbp = byte(in) & 1;
+			pop.udp_port = byte(in) & 1 ? RTE_BE16(XV_VXLAN_PORT) : RTE_BE16(XV_GENEVE_PORT);
+			xv_actions_add(b, type, byte(in) % 4, &pop, sizeof(pop));
+			break;
+		}
 		case XV_ACT_SAMPLE:
 		case XV_ACT_CLONE:
 		case XV_ACT_CHECK_LEN:
