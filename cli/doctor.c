@@ -321,7 +321,8 @@ static void check_port(json_t *findings, const json_t *port)
 		     text_of(json_object_get(port, "virtio"), "broken"));
 	else if (strcmp(state, "down") == 0)
 		find(findings, "problem", subject, "has no link");
-	if (text_of(port, "network")[0] == '\0' && text_of(port, "wire")[0] == '\0' && text_of(port, "vtep")[0] == '\0')
+	if (text_of(port, "network")[0] == '\0' && text_of(port, "wire")[0] == '\0' && text_of(port, "vtep")[0] == '\0' &&
+	    text_of(port, "datapath")[0] == '\0')
 		find(findings, "problem", subject,
 		     "belongs to no network and no wire, all its packets "
 		     "are dropped: `xvioctl port set %s network=NAME`",

@@ -17,7 +17,7 @@ enum format {
 	FORMAT_SECONDS,
 	FORMAT_SIZE,  /* number of elements */
 	FORMAT_SUM,   /* of an object's members */
-	FORMAT_BOUND, /* a port's network, wire or VTEP */
+	FORMAT_BOUND, /* a port's network, wire, VTEP or datapath */
 	FORMAT_UPLINKS, /* a VTEP's port or ports */
 	FORMAT_TIME,  /* milliseconds since the epoch */
 	FORMAT_MATCH, /* of a rule: what it is about */
@@ -210,6 +210,7 @@ static void format_bound(const json_t *port, char *buf, size_t size)
 	const char *network = json_string_value(json_object_get(port, "network"));
 	const char *wire = json_string_value(json_object_get(port, "wire"));
 	const char *vtep = json_string_value(json_object_get(port, "vtep"));
+	const char *datapath = json_string_value(json_object_get(port, "datapath"));
 	json_int_t vlan = json_integer_value(json_object_get(port, "vlan"));
 
 	if (network != NULL && vlan != 0)
@@ -220,6 +221,8 @@ static void format_bound(const json_t *port, char *buf, size_t size)
 		snprintf(buf, size, "wire %s", wire);
 	else if (vtep != NULL)
 		snprintf(buf, size, "vtep %s", vtep);
+	else if (datapath != NULL)
+		snprintf(buf, size, "datapath %s", datapath);
 	else
 		snprintf(buf, size, "-");
 }

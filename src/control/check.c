@@ -81,9 +81,9 @@ static int check_text(const struct xv_key *key, const json_t *v, bool lines_allo
 
 #define LETTERS_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-static int check_name(const char *s, struct xv_err *err)
+static int check_name(const char *s, bool found, struct xv_err *err)
 {
-	static const char first[] = LETTERS_DIGITS, rest[] = LETTERS_DIGITS "._-";
+	static const char first[] = LETTERS_DIGITS, rest[] = LETTERS_DIGITS "._-", rest_found[] = LETTERS_DIGITS "._-@";
 	size_t len = strlen(s);
 
 	if (len == 0)
@@ -91,7 +91,7 @@ static int check_name(const char *s, struct xv_err *err)
 	if (len > XV_NAME_MAX)
 		return xv_err_set(err, -ERANGE, XV_ERR_RANGE,
 				  "\"%.20s...\" is longer than %d bytes", s, XV_NAME_MAX);
-	if (strchr(first, s[0]) == NULL || s[strspn(s, rest)] != '\0')
+	if (strchr(first, s[0]) == NULL || s[strspn(s, found ? rest_found : rest)] != '\0')
 		return xv_err_set(err, -EINVAL, XV_ERR_RANGE,
 				  "\"%s\" is not a name: letters, digits and . _ - only, "
 				  "a letter or digit first",
@@ -265,7 +265,7 @@ static int add_name(const struct xv_key *key, const json_t *v, json_t *list, str
 
 	if (s == NULL)
 		return wrong_type(key, v, err);
-	rc = check_name(s, err);
+	rc = check_name(s, false, err);
 	if (rc < 0)
 		return rc;
 	json_array_foreach (list, i, e) {
@@ -614,7 +614,7 @@ static int check_value(const struct xv_key *key, const json_t *v, const json_t *
 		*out = json_boolean(b);
 		return 0;
 	case XV_TYPE_NAME:
-		rc = s == NULL ? wrong_type(key, v, err) : check_name(s, err);
+		rc = s == NULL ? wrong_type(key, v, err) : check_name(s, (key->flags & XV_KEY_FOUND) != 0, err);
 		break;
 	case XV_TYPE_PATH:
 		rc = check_path(key, v, err);

@@ -138,7 +138,8 @@ static int object_show(struct xv_host *host, const struct xv_object *type, const
 {
 	const char *name = text_of(args, "name");
 
-	if (xv_model_get(host->model, type->name, name) == NULL)
+	if (xv_model_get(host->model, type->name, name) == NULL &&
+	    (strcmp(type->name, "port") != 0 || xv_model_port(host->model, name) == NULL))
 		return xv_model_no_such(host->model, type->name, name, err);
 	*result = report(host, type->name, name);
 	return 0;
@@ -153,6 +154,12 @@ static int object_list(struct xv_host *host, const struct xv_object *type, const
 	(void)args;
 	(void)err;
 	json_object_foreach (json_object_get(host->model, type->name), name, config) {
+		object = report(host, type->name, name);
+		if (object != NULL)
+			json_array_append_new(list, object);
+	}
+	/* Ports that come and go by somebody else's orders are ports, too. */
+	json_object_foreach (strcmp(type->name, "port") == 0 ? json_object_get(host->model, "dynamic") : NULL, name, config) {
 		object = report(host, type->name, name);
 		if (object != NULL)
 			json_array_append_new(list, object);

@@ -19,7 +19,7 @@ static const struct xv_key no_keys[] = {{.name = NULL}};
 static const struct xv_key name_keys[] = {
 	{.name = "name",
 	 .type = XV_TYPE_NAME,
-	 .flags = XV_KEY_REQUIRED,
+	 .flags = XV_KEY_REQUIRED | XV_KEY_FOUND,
 	 .help = "the object's name"},
 	{.name = NULL},
 };
@@ -49,7 +49,7 @@ static const struct xv_key network_keys[] = {
 };
 
 static const struct xv_key port_keys[] = {
-	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .help = "only this port"},
+	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .flags = XV_KEY_FOUND, .help = "only this port"},
 	{.name = NULL},
 };
 
@@ -63,7 +63,7 @@ static const struct xv_key log_keys[] = {
 };
 
 static const struct xv_key flow_keys[] = {
-	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .help = "flows of packets from or to this port"},
+	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .flags = XV_KEY_FOUND, .help = "flows of packets from or to this port"},
 	{.name = "network", .type = XV_TYPE_NAME, .ref = "network", .help = "flows of ports on this network"},
 	{.name = "address",
 	 .type = XV_TYPE_TEXT,
@@ -129,7 +129,7 @@ static const char *const drop_reasons[] = {
 	NULL};
 
 static const struct xv_key watch_keys[] = {
-	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .help = "only packets that came in by this port"},
+	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .flags = XV_KEY_FOUND, .help = "only packets that came in by this port"},
 	{.name = "reason", .type = XV_TYPE_WORD, .words = drop_reasons, .help = "only packets dropped for this reason"},
 	{.name = "count", .type = XV_TYPE_NUMBER, .min = 1, .max = 1 << 30, .help = "this many, then end"},
 	{.name = "after",
@@ -165,7 +165,7 @@ static const struct xv_key trace_keys[] = {
 	{.name = "port",
 	 .type = XV_TYPE_NAME,
 	 .ref = "port",
-	 .flags = XV_KEY_REQUIRED,
+	 .flags = XV_KEY_REQUIRED | XV_KEY_FOUND,
 	 .help = "the port that the packet comes in by"},
 	PACKET_KEYS
 	{.name = NULL},
@@ -184,7 +184,7 @@ static const struct xv_key test_keys[] = {
 };
 
 static const struct xv_key live_keys[] = {
-	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .help = "only packets that come in by this port"},
+	{.name = "port", .type = XV_TYPE_NAME, .ref = "port", .flags = XV_KEY_FOUND, .help = "only packets that come in by this port"},
 	{.name = "filter",
 	 .type = XV_TYPE_TEXT,
 	 .min = 1,

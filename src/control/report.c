@@ -413,11 +413,11 @@ static void add_drops(struct xv_host_port *p, json_t *list)
 
 json_t *xv_report_drops(const struct xv_host *host, const char *port)
 {
-	static const char *const types[] = {"port", "tunnel"};
+	static const char *const types[] = {"port", "tunnel", "dynamic"};
 	json_t *list = json_array(), *config;
 	const char *name;
 
-	for (unsigned int t = 0; t < 2; t++) {
+	for (unsigned int t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
 		json_object_foreach (json_object_get(host->model, types[t]), name, config) {
 			struct xv_host_port *p = xv_host_port_lookup(host, name);
 

@@ -37,6 +37,7 @@ enum xv_type {
 
 #define XV_KEY_REQUIRED (1u << 0)
 #define XV_KEY_DEVICE   (1u << 1) /* a change needs a new device: the port reconnects */
+#define XV_KEY_FOUND    (1u << 3) /* names something that is there: also a datapath's port, NAME@DATAPATH */
 #define XV_KEY_START    (1u << 2) /* read when xviod starts, cannot change while it runs */
 
 struct xv_key {
