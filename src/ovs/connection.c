@@ -174,9 +174,6 @@ static bool request_datapath(struct xv_ovs_connection *c, struct xv_ovs_datapath
 	case XV_OVS_PORT_DUMP:
 		xv_ovs_request_port_dump(dp, m);
 		break;
-	case XV_OVS_PORT_STATS:
-		*rc = xv_ovs_request_port_stats(dp, items, len, m);
-		break;
 	case XV_OVS_FLOW_FLUSH:
 		xv_ovs_flows_flush(dp->flows);
 		break;
@@ -256,6 +253,15 @@ static bool request_any(struct xv_ovs_connection *c, const void *items, uint32_t
 	case XV_OVS_DP_LIST:
 		dp_list(m);
 		return true;
+	case XV_OVS_PORT_SET:
+		*rc = xv_ovs_request_port_set(items, len, m);
+		return true;
+	case XV_OVS_PORT_STATS:
+		*rc = xv_ovs_request_port_stats(items, len, m);
+		return true;
+	case XV_OVS_LINKS:
+		xv_ovs_request_links(m);
+		return true;
 	}
 	dp = datapath(c);
 	if (dp == NULL) {
@@ -263,6 +269,16 @@ static bool request_any(struct xv_ovs_connection *c, const void *items, uint32_t
 		return true;
 	}
 	return request_datapath(c, dp, items, len, m, rc);
+}
+
+static bool is_well_formed(const uint8_t *items, uint32_t len)
+{
+	bool broken = false;
+	uint32_t at = 0;
+
+	while (xv_ovs_next(items, len, &at, &broken) != NULL)
+		;
+	return !broken;
 }
 
 static void request(struct xv_ovs_connection *c, const uint8_t *message)
@@ -283,13 +299,13 @@ bool xv_ovs_connection_read(struct xv_ovs_connection *c)
 {
 	struct evbuffer *in = bufferevent_get_input(c->bev);
 	struct xv_ovs_header h;
+	bool is_message = true;
 	uint8_t *message;
 
-	while (c->pending == XV_OVS_IDLE && evbuffer_copyout(in, &h, sizeof(h)) == (ssize_t)sizeof(h)) {
-		if (h.len < sizeof(h) || h.len > XV_OVS_MESSAGE_MAX || h.len % 8 != 0) {
-			XV_LOG_LIMITED(XV_LOG_WARNING, "ovs", "a connection sent what is no message: it is closed");
-			return false;
-		}
+	while (is_message && c->pending == XV_OVS_IDLE && evbuffer_copyout(in, &h, sizeof(h)) == (ssize_t)sizeof(h)) {
+		is_message = h.len >= sizeof(h) && h.len <= XV_OVS_MESSAGE_MAX && h.len % 8 == 0;
+		if (!is_message)
+			break;
 		if (evbuffer_get_length(in) < h.len)
 			break;
 		/* One piece of memory, aligned as items have to be. */
@@ -297,10 +313,14 @@ bool xv_ovs_connection_read(struct xv_ovs_connection *c)
 		if (message == NULL)
 			return false;
 		(void)evbuffer_remove(in, message, h.len);
-		request(c, message);
+		is_message = is_well_formed(message + sizeof(h), h.len - (uint32_t)sizeof(h));
+		if (is_message)
+			request(c, message);
 		free(message);
 	}
-	return true;
+	if (!is_message)
+		XV_LOG_LIMITED(XV_LOG_WARNING, "ovs", "a connection sent what is no message: it is closed");
+	return is_message;
 }
 
 /* ---- Beginning and end ---- */

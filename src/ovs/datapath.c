@@ -106,6 +106,13 @@ static json_t *host_config(const struct xv_ovs_datapath *dp, const char *name, c
 			   (int)c->queues, "csum", 1, "tso", 1);
 	if (config == NULL)
 		return NULL;
+	if (c->mtu != 0)
+		json_object_set_new(config, "mtu", json_integer(c->mtu));
+	if (c->limit_bps != 0 || c->limit_pps != 0) {
+		json_object_set_new(config, "rx_limit_bps", json_integer((json_int_t)c->limit_bps));
+		json_object_set_new(config, "rx_limit_pps", json_integer((json_int_t)c->limit_pps));
+		json_object_set_new(config, "limit_burst_ms", json_integer(c->limit_burst_ms));
+	}
 	if (c->kind == XV_OVS_PORT_DEVICE)
 		json_object_set_new(config, "device", json_string(c->device));
 	if (c->kind == XV_OVS_PORT_INTERNAL || c->kind == XV_OVS_PORT_KERNEL)
@@ -145,6 +152,27 @@ static bool choose_number(const struct xv_ovs_datapath *dp, uint32_t *number)
 	return n < XV_OVS_NUMBERS;
 }
 
+/* What the port says of itself to those who ask. */
+static int keep_items(struct xv_ovs_port *p, const struct xv_ovs_port_config *c, struct xv_err *err)
+{
+	void *items = malloc(c->items_len + 1);
+
+	if (items == NULL)
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	if (c->items_len > 0)
+		memcpy(items, c->items, c->items_len);
+	free(p->items);
+	p->items = items;
+	p->items_len = c->items_len;
+	return 0;
+}
+
+static void port_free(struct xv_ovs_port *p)
+{
+	free(p->items);
+	free(p);
+}
+
 int xv_ovs_port_add(struct xv_ovs_datapath *dp, const struct xv_ovs_port_config *c, uint32_t *number, struct xv_err *err)
 {
 	char name[2 * XV_NAME_LEN];
@@ -163,17 +191,16 @@ int xv_ovs_port_add(struct xv_ovs_datapath *dp, const struct xv_ovs_port_config 
 		return xv_err_set(err, -EBUSY, XV_ERR_BUSY, "port number is in use");
 	p = calloc(1, sizeof(*p));
 	config = host_config(dp, name, c);
-	if (p == NULL || config == NULL) {
-		rc = xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	rc = p != NULL && config != NULL ? keep_items(p, c, err) :
+					   xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	if (rc < 0)
 		goto err_free;
-	}
 	p->kind = c->kind;
 	p->tunnel = c->tunnel;
 	p->udp_port = c->udp_port;
 	p->gbp = c->gbp;
 	p->number = *number;
 	snprintf(p->name, sizeof(p->name), "%s", c->name);
-	snprintf(p->netdev_type, sizeof(p->netdev_type), "%s", c->netdev_type);
 	rc = host_ports_change(dp, name, config, err);
 	if (rc < 0)
 		goto err_free;
@@ -186,7 +213,82 @@ int xv_ovs_port_add(struct xv_ovs_datapath *dp, const struct xv_ovs_port_config 
 
 err_free:
 	json_decref(config);
-	free(p);
+	if (p != NULL)
+		port_free(p);
+	return rc;
+}
+
+/* Whether the host has to make another device for it. */
+static bool is_other_device(const json_t *have, const json_t *want)
+{
+	static const char *const keys[] = {"socket", "mode", "device", "interface", "queues"};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const json_t *a = json_object_get(have, keys[i]), *b = json_object_get(want, keys[i]);
+
+		/* Two that are not there are not equal for jansson. */
+		if ((a != NULL || b != NULL) && !json_equal(a, b))
+			return true;
+	}
+	return false;
+}
+
+/* A port whose device is gone. */
+static void forget(struct xv_ovs_datapath *dp, struct xv_ovs_port *p)
+{
+	xv_ovs_upcalls_forget_port(dp->upcalls, p->id);
+	dp->by_number[p->number] = NULL;
+	dp->by_id[p->id] = NULL;
+	port_free(p);
+}
+
+/* The old device lets go of the socket before the new one takes it; if there is no new one, the old one comes back. */
+static int change_device(struct xv_ovs_datapath *dp, struct xv_ovs_port *p, const char *name, json_t *want, struct xv_err *err)
+{
+	json_t *have = json_incref(xv_model_get(dp->host->model, "dynamic", name));
+	int rc;
+
+	xv_ovs_flows_forget_port(dp->flows, p->id);
+	rc = host_ports_change(dp, name, NULL, err);
+	if (rc == 0) {
+		rc = host_ports_change(dp, name, want, err);
+		if (rc < 0 && host_ports_change(dp, name, have, NULL) < 0) {
+			forget(dp, p);
+			json_decref(have);
+			return rc;
+		}
+		xv_ovs_upcalls_forget_port(dp->upcalls, p->id);
+		dp->by_id[p->id] = NULL;
+		p->id = xv_host_port_lookup(dp->host, name)->port->id;
+		dp->by_id[p->id] = p;
+	}
+	json_decref(have);
+	return rc;
+}
+
+int xv_ovs_port_set(struct xv_ovs_datapath *dp, const struct xv_ovs_port_config *c, struct xv_err *err)
+{
+	struct xv_ovs_port *p = xv_ovs_port_by_name(dp, c->name, (uint32_t)strlen(c->name));
+	char name[2 * XV_NAME_LEN];
+	json_t *config;
+	int rc;
+
+	if (p == NULL)
+		return -ENODEV;
+	if (p->kind != c->kind || p->tunnel != c->tunnel)
+		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "port %s is of another kind", c->name);
+	host_name(dp, c->name, name, sizeof(name));
+	config = host_config(dp, name, c);
+	if (config == NULL)
+		return xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
+	if (is_other_device(xv_model_get(dp->host->model, "dynamic", name), config))
+		rc = change_device(dp, p, name, config, err);
+	else
+		rc = host_ports_change(dp, name, config, err);
+	if (rc == 0)
+		rc = keep_items(p, c, err);
+	json_decref(config);
 	return rc;
 }
 
@@ -203,10 +305,7 @@ int xv_ovs_port_del(struct xv_ovs_datapath *dp, uint32_t number)
 	rc = host_ports_change(dp, name, NULL, NULL);
 	if (rc < 0)
 		return rc;
-	xv_ovs_upcalls_forget_port(dp->upcalls, p->id);
-	dp->by_number[p->number] = NULL;
-	dp->by_id[p->id] = NULL;
-	free(p);
+	forget(dp, p);
 	return 0;
 }
 

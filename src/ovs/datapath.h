@@ -26,7 +26,8 @@ struct xv_ovs_port {
 	uint16_t udp_port;	   /* ... host order */
 	bool gbp;
 	char name[XV_NAME_LEN];
-	char netdev_type[32];
+	void *items; /* of the request that made it so, for whoever wants to know */
+	uint32_t items_len;
 };
 
 struct xv_ovs_datapath {
@@ -50,17 +51,24 @@ struct xv_ovs_datapath *xv_ovs_datapath_first(void);
 struct xv_ovs_datapath *xv_ovs_datapath_of(uint32_t port_id);
 
 struct xv_ovs_port_config {
-	const char *name, *netdev_type, *socket, *device;
+	const char *name, *socket, *device;
+	const void *items; /* of the request */
+	uint32_t items_len;
 	enum xv_ovs_port_kind kind;
 	enum xv_ovs_tunnel tunnel;
 	uint32_t number; /* UINT32_MAX: any */
-	uint32_t queues;
+	uint32_t queues, mtu;
+	uint64_t limit_bps, limit_pps;
+	uint32_t limit_burst_ms;
 	uint16_t udp_port;
 	bool client, gbp;
 };
 /* 0; -EEXIST, -EBUSY, or what the device says, with a sentence. */
 int xv_ovs_port_add(struct xv_ovs_datapath *dp, const struct xv_ovs_port_config *config, uint32_t *number,
 		    struct xv_err *err);
+/* The port of that name becomes this one; kind and number stay. A new device has no flows any more. 0; -ENODEV, -EINVAL: another
+ * kind, or what the device says, with a sentence: then it is as it was, or gone if its device could not be made anew. */
+int xv_ovs_port_set(struct xv_ovs_datapath *dp, const struct xv_ovs_port_config *config, struct xv_err *err);
 /* With the flows that match it. -ENODEV. */
 int xv_ovs_port_del(struct xv_ovs_datapath *dp, uint32_t number);
 struct xv_ovs_port *xv_ovs_port_by_number(const struct xv_ovs_datapath *dp, uint32_t number);

@@ -412,7 +412,8 @@ static int parse_exact(const struct xv_ovs_datapath *dp, struct xv_attrs attrs, 
 
 	if (copy == NULL)
 		return -ENOMEM;
-	memcpy(copy, attrs.data, attrs.len);
+	if (attrs.len > 0)
+		memcpy(copy, attrs.data, attrs.len);
 	fill((struct xv_attrs){copy, attrs.len}, true);
 	rc = xv_ovs_key_parse(dp, (struct xv_attrs){copy, attrs.len}, true, mask, why);
 	free(copy);

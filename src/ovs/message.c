@@ -81,6 +81,14 @@ void xv_ovs_put(struct xv_ovs_message *m, uint16_t type, const void *body, uint3
 		memcpy(to, body, len);
 }
 
+void xv_ovs_put_raw(struct xv_ovs_message *m, const void *items, uint32_t len)
+{
+	void *to = extend(m, xv_ovs_padded(len));
+
+	if (to != NULL && len > 0)
+		memcpy(to, items, len);
+}
+
 void xv_ovs_put_u32(struct xv_ovs_message *m, uint16_t type, uint32_t value)
 {
 	xv_ovs_put(m, type, &value, sizeof(value));

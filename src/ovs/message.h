@@ -23,6 +23,8 @@ void xv_ovs_message_finish(struct xv_ovs_message *m, int error);
 void xv_ovs_message_free(struct xv_ovs_message *m);
 
 void xv_ovs_put(struct xv_ovs_message *m, uint16_t type, const void *body, uint32_t len);
+/* Items as they are. */
+void xv_ovs_put_raw(struct xv_ovs_message *m, const void *items, uint32_t len);
 void xv_ovs_put_u32(struct xv_ovs_message *m, uint16_t type, uint32_t value);
 void xv_ovs_put_u64(struct xv_ovs_message *m, uint16_t type, uint64_t value);
 void xv_ovs_put_text(struct xv_ovs_message *m, uint16_t type, const char *text);

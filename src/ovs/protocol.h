@@ -32,16 +32,20 @@ enum xv_ovs_request {
 	XV_OVS_DP_DEL,
 	/* -> DP_STATS */
 	XV_OVS_DP_STATS,
-	/* NAME KIND [NUMBER SOCKET CLIENT DEVICE QUEUES TUNNEL_TYPE UDP_PORT] -> NUMBER. EEXIST, EBUSY; ERROR_TEXT says more */
+	/* NAME KIND [NUMBER SOCKET CLIENT DEVICE QUEUES MTU TUNNEL_TYPE UDP_PORT LIMIT_*] -> NUMBER. EEXIST, EBUSY; ERROR_TEXT says more */
 	XV_OVS_PORT_ADD,
+	/* As PORT_ADD: what the port of that name, of whatever datapath, is to be from now on. Its number stays. ENODEV; ERROR_TEXT */
+	XV_OVS_PORT_SET,
 	/* NUMBER */
 	XV_OVS_PORT_DEL,
 	/* NUMBER or NAME -> PORT. ENODEV */
 	XV_OVS_PORT_GET,
 	/* -> PORT ... */
 	XV_OVS_PORT_DUMP,
-	/* NUMBER -> PORT_STATS COUNTER ... */
+	/* NAME, of whatever datapath -> PORT_STATS STATE QUEUES [CONNECTED FEATURES ERROR_TEXT] COUNTER ... ENODEV */
 	XV_OVS_PORT_STATS,
+	/* -> LINK ...: all ports of all datapaths */
+	XV_OVS_LINKS,
 	XV_OVS_FLOW_FLUSH,
 	/* [CURSOR, TERSE] -> FLOW ... [CURSOR: there is more]. Without CURSOR it begins, and counters are up to date */
 	XV_OVS_FLOW_DUMP,
@@ -100,7 +104,7 @@ enum xv_ovs_item_type {
 	XV_OVS_TUNNEL_TYPE,	 /* u32: enum xv_ovs_tunnel */
 	XV_OVS_UDP_PORT,	 /* u32, host order */
 	XV_OVS_GBP,		 /* nothing: VXLAN with group policy */
-	XV_OVS_PORT,		 /* NUMBER NAME NETDEV_TYPE */
+	XV_OVS_PORT,		 /* NUMBER, then all that PORT_ADD or PORT_SET said */
 	XV_OVS_DP_STATS_ITEM,	 /* struct xv_ovs_dp_stats */
 	XV_OVS_PORT_STATS_ITEM,	 /* struct xv_ovs_port_stats */
 	XV_OVS_COUNTER,		 /* u64, then its name */
@@ -140,6 +144,14 @@ enum xv_ovs_item_type {
 	XV_OVS_METER,		 /* u32 */
 	XV_OVS_RATE,		 /* struct xv_ovs_rate */
 	XV_OVS_METER_STATS,	 /* struct xv_ovs_meter_stats */
+	XV_OVS_MTU,		 /* u32: 0: no limit */
+	XV_OVS_LIMIT_BPS,	 /* u64: bits per second that are taken from the port; 0: all */
+	XV_OVS_LIMIT_PPS,	 /* u64 */
+	XV_OVS_LIMIT_BURST_MS,	 /* u32 */
+	XV_OVS_LINK,		 /* u32: it is up; then the port's name */
+	XV_OVS_STATE,		 /* text: of the port, as xvioctl says it */
+	XV_OVS_CONNECTED,	 /* nothing: the VM's side of the socket is there */
+	XV_OVS_FEATURES,	 /* u64: of virtio, negotiated */
 };
 
 enum xv_ovs_port_kind {
