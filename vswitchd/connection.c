@@ -21,12 +21,29 @@ VLOG_DEFINE_THIS_MODULE(xvio);
 #define IDLE_MAX 64  /* connections that are kept */
 #define TIMEOUT_S 30 /* xviod answers in microseconds: beyond this it hangs */
 
+struct kept {
+    struct ovs_list node;
+    char *name;
+    struct ofpbuf *request;
+};
+
 struct xvio_pool {
-    char *datapath;
+    struct ovs_list node; /* in pools, and so are the next three under its mutex */
+    unsigned int n_users;
+    struct ovs_list kept;
+    bool restored;
+    char *datapath; /* NULL: none */
     struct ovs_mutex mutex;
     int idle[IDLE_MAX] OVS_GUARDED;
     size_t n_idle OVS_GUARDED;
 };
+
+static struct ovs_mutex pools_mutex = OVS_MUTEX_INITIALIZER;
+static struct ovs_list pools OVS_GUARDED_BY(pools_mutex) = OVS_LIST_INITIALIZER(&pools);
+/* For requests without a datapath. */
+static struct xvio_pool any = { .mutex = OVS_MUTEX_INITIALIZER };
+
+static void adopt(struct xvio_pool *, int fd);
 
 /* ---- Requests ---- */
 
@@ -93,8 +110,8 @@ xvio_request_finish(struct ofpbuf *b)
 
 /* ---- Connections ---- */
 
-static const char *
-socket_path(void)
+const char *
+xvio_socket_path(void)
 {
     const char *path = getenv("XVIO_OVS_SOCKET");
 
@@ -143,8 +160,8 @@ recv_all(int fd, void *data, size_t len)
 }
 
 /* Errors of the connection, not of xviod's answer: that is in the reply. */
-static int
-ask(int fd, const struct ofpbuf *request, struct xvio_reply *reply)
+int
+xvio_ask(int fd, const struct ofpbuf *request, struct xvio_reply *reply)
 {
     struct xv_ovs_header h;
     int error;
@@ -180,7 +197,7 @@ connect_socket(void)
     struct timeval timeout = { .tv_sec = TIMEOUT_S };
     int fd, error;
 
-    ovs_strlcpy(sun.sun_path, socket_path(), sizeof sun.sun_path);
+    ovs_strlcpy(sun.sun_path, xvio_socket_path(), sizeof sun.sun_path);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
@@ -208,7 +225,7 @@ open_datapath(int fd, const char *datapath, bool create)
         xvio_put(&request, XV_OVS_CREATE, NULL, 0);
     }
     xvio_request_finish(&request);
-    error = ask(fd, &request, &reply);
+    error = xvio_ask(fd, &request, &reply);
     if (!error) {
         error = reply.header->error;
     }
@@ -218,8 +235,8 @@ open_datapath(int fd, const char *datapath, bool create)
 }
 
 /* A connection that speaks our version. */
-static int
-connect_checked(void)
+int
+xvio_connect_any(void)
 {
     struct xvio_reply reply = { .header = NULL };
     int fd = connect_socket(), error;
@@ -231,7 +248,7 @@ connect_checked(void)
     xvio_request_init(&request, XV_OVS_HELLO);
     xvio_put_u32(&request, XV_OVS_VERSION_ITEM, XV_OVS_VERSION);
     xvio_request_finish(&request);
-    error = ask(fd, &request, &reply);
+    error = xvio_ask(fd, &request, &reply);
     if (!error) {
         error = reply.header->error;
     }
@@ -244,11 +261,25 @@ connect_checked(void)
     return fd;
 }
 
+static void
+give_back(struct xvio_pool *pool, int fd)
+{
+    ovs_mutex_lock(&pool->mutex);
+    if (pool->n_idle < IDLE_MAX) {
+        pool->idle[pool->n_idle++] = fd;
+        fd = -1;
+    }
+    ovs_mutex_unlock(&pool->mutex);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 int
 xvio_pool_open(const char *datapath, bool create, struct xvio_pool **poolp)
 {
     struct xvio_pool *pool;
-    int fd = connect_checked(), error;
+    int fd = xvio_connect_any(), error;
 
     if (fd < 0) {
         return -fd;
@@ -258,12 +289,25 @@ xvio_pool_open(const char *datapath, bool create, struct xvio_pool **poolp)
         close(fd);
         return error;
     }
-    pool = xzalloc(sizeof *pool);
-    pool->datapath = xstrdup(datapath);
-    ovs_mutex_init(&pool->mutex);
-    ovs_mutex_lock(&pool->mutex);
-    pool->idle[pool->n_idle++] = fd;
-    ovs_mutex_unlock(&pool->mutex);
+    ovs_mutex_lock(&pools_mutex);
+    LIST_FOR_EACH (pool, node, &pools) {
+        if (!strcmp(pool->datapath, datapath)) {
+            break;
+        }
+    }
+    if (!pool) {
+        pool = xzalloc(sizeof *pool);
+        pool->datapath = xstrdup(datapath);
+        ovs_list_init(&pool->kept);
+        ovs_mutex_init(&pool->mutex);
+        ovs_list_push_back(&pools, &pool->node);
+        if (!create) {
+            adopt(pool, fd);
+        }
+    }
+    pool->n_users++;
+    ovs_mutex_unlock(&pools_mutex);
+    give_back(pool, fd);
     *poolp = pool;
     return 0;
 }
@@ -271,9 +315,21 @@ xvio_pool_open(const char *datapath, bool create, struct xvio_pool **poolp)
 void
 xvio_pool_close(struct xvio_pool *pool)
 {
+    bool is_last;
+
     if (!pool) {
         return;
     }
+    ovs_mutex_lock(&pools_mutex);
+    is_last = !--pool->n_users;
+    if (is_last) {
+        ovs_list_remove(&pool->node);
+    }
+    ovs_mutex_unlock(&pools_mutex);
+    if (!is_last) {
+        return;
+    }
+    xvio_forget_all(pool);
     ovs_mutex_lock(&pool->mutex);
     while (pool->n_idle) {
         close(pool->idle[--pool->n_idle]);
@@ -287,12 +343,12 @@ xvio_pool_close(struct xvio_pool *pool)
 static int
 new_connection(const struct xvio_pool *pool)
 {
-    int fd = connect_checked(), error;
+    int fd = xvio_connect_any(), error;
 
     if (fd < 0) {
         return fd;
     }
-    error = open_datapath(fd, pool->datapath, false);
+    error = pool->datapath ? open_datapath(fd, pool->datapath, false) : 0;
     if (error) {
         close(fd);
         return -error;
@@ -314,20 +370,6 @@ take_idle(struct xvio_pool *pool)
     return fd;
 }
 
-static void
-give_back(struct xvio_pool *pool, int fd)
-{
-    ovs_mutex_lock(&pool->mutex);
-    if (pool->n_idle < IDLE_MAX) {
-        pool->idle[pool->n_idle++] = fd;
-        fd = -1;
-    }
-    ovs_mutex_unlock(&pool->mutex);
-    if (fd >= 0) {
-        close(fd);
-    }
-}
-
 int
 xvio_transact(struct xvio_pool *pool, struct ofpbuf *request, struct xvio_reply *reply)
 {
@@ -346,7 +388,7 @@ xvio_transact(struct xvio_pool *pool, struct ofpbuf *request, struct xvio_reply 
             error = -fd;
             break;
         }
-        error = ask(fd, request, &own);
+        error = xvio_ask(fd, request, &own);
         if (!error) {
             give_back(pool, fd);
             error = own.header->error;
@@ -371,16 +413,18 @@ xvio_transact(struct xvio_pool *pool, struct ofpbuf *request, struct xvio_reply 
 int
 xvio_transact_any(struct ofpbuf *request, struct xvio_reply *reply)
 {
-    int fd = connect_checked(), error;
+    return xvio_transact(&any, request, reply);
+}
 
-    *reply = (struct xvio_reply) { .header = NULL };
-    xvio_request_finish(request);
-    error = fd < 0 ? -fd : ask(fd, request, reply);
-    if (fd >= 0) {
-        close(fd);
+char *
+xvio_reply_text(const struct xvio_reply *reply, int error)
+{
+    const struct xv_ovs_item *text = NULL;
+
+    if (reply->header) {
+        text = xv_ovs_find(reply->items, reply->len, XV_OVS_ERROR_TEXT);
     }
-    ofpbuf_uninit(request);
-    return error ? error : reply->header->error;
+    return text ? xmemdup0(xv_ovs_body(text), text->len) : xstrdup(ovs_strerror(error));
 }
 
 int
@@ -392,4 +436,238 @@ xvio_connect(const struct xvio_pool *pool)
         set_nonblocking(fd);
     }
     return fd;
+}
+
+/* ---- What a new xviod is told ---- */
+
+static void
+kept_free(struct kept *kept)
+{
+    ovs_list_remove(&kept->node);
+    free(kept->name);
+    ofpbuf_delete(kept->request);
+    free(kept);
+}
+
+static struct kept *
+kept_find(const struct xvio_pool *pool, uint16_t type, const char *name)
+{
+    struct kept *kept;
+
+    LIST_FOR_EACH (kept, node, &pool->kept) {
+        const struct xv_ovs_header *h = kept->request->data;
+
+        if (h->type == type && !strcmp(kept->name, name)) {
+            return kept;
+        }
+    }
+    return NULL;
+}
+
+static void
+keep(struct xvio_pool *pool, const char *name, const struct ofpbuf *request)
+{
+    const struct xv_ovs_header *h = request->data;
+    struct kept *kept = kept_find(pool, h->type, name);
+
+    if (kept) {
+        ofpbuf_delete(kept->request);
+    } else {
+        kept = xzalloc(sizeof *kept);
+        kept->name = xstrdup(name);
+        ovs_list_push_back(&pool->kept, &kept->node);
+    }
+    kept->request = ofpbuf_clone(request);
+}
+
+void
+xvio_keep(struct xvio_pool *pool, const char *name, const struct ofpbuf *request)
+{
+    ovs_mutex_lock(&pools_mutex);
+    keep(pool, name, request);
+    ovs_mutex_unlock(&pools_mutex);
+}
+
+void
+xvio_forget(struct xvio_pool *pool, enum xv_ovs_request type, const char *name)
+{
+    struct kept *kept;
+
+    ovs_mutex_lock(&pools_mutex);
+    kept = kept_find(pool, type, name);
+    if (kept) {
+        kept_free(kept);
+    }
+    ovs_mutex_unlock(&pools_mutex);
+}
+
+void
+xvio_forget_all(struct xvio_pool *pool)
+{
+    struct kept *kept;
+
+    ovs_mutex_lock(&pools_mutex);
+    LIST_FOR_EACH_SAFE (kept, node, &pool->kept) {
+        kept_free(kept);
+    }
+    ovs_mutex_unlock(&pools_mutex);
+}
+
+static uint32_t
+kept_number(const struct kept *kept)
+{
+    const struct xv_ovs_header *h = kept->request->data;
+
+    return h->type == XV_OVS_PORT_ADD
+           ? xv_ovs_u32(h + 1, kept->request->size - sizeof *h, XV_OVS_NUMBER, UINT32_MAX) : UINT32_MAX;
+}
+
+void
+xvio_forget_port(struct xvio_pool *pool, uint32_t number)
+{
+    struct kept *kept;
+
+    ovs_mutex_lock(&pools_mutex);
+    LIST_FOR_EACH_SAFE (kept, node, &pool->kept) {
+        if (kept_number(kept) == number) {
+            kept_free(kept);
+        }
+    }
+    ovs_mutex_unlock(&pools_mutex);
+}
+
+struct ofpbuf *
+xvio_kept_port(struct xvio_pool *pool, unsigned int *cursor)
+{
+    struct ofpbuf *request = NULL;
+    unsigned int at = 0;
+    struct kept *kept;
+
+    ovs_mutex_lock(&pools_mutex);
+    LIST_FOR_EACH (kept, node, &pool->kept) {
+        const struct xv_ovs_header *h = kept->request->data;
+
+        if (h->type == XV_OVS_PORT_ADD && at++ == *cursor) {
+            request = ofpbuf_clone(kept->request);
+            break;
+        }
+    }
+    ovs_mutex_unlock(&pools_mutex);
+    *cursor += 1;
+    return request;
+}
+
+void
+xvio_keep_port(const char *name, const struct ofpbuf *request)
+{
+    struct xvio_pool *pool;
+
+    ovs_mutex_lock(&pools_mutex);
+    LIST_FOR_EACH (pool, node, &pools) {
+        struct kept *kept = kept_find(pool, XV_OVS_PORT_ADD, name);
+
+        if (kept) {
+            uint32_t number = kept_number(kept);
+            struct xv_ovs_header *h;
+
+            ofpbuf_delete(kept->request);
+            kept->request = ofpbuf_clone(request);
+            h = kept->request->data;
+            h->type = XV_OVS_PORT_ADD;
+            xvio_put_u32(kept->request, XV_OVS_NUMBER, number);
+        }
+    }
+    ovs_mutex_unlock(&pools_mutex);
+}
+
+/* Ports of a datapath that was there before us. */
+static void
+adopt(struct xvio_pool *pool, int fd)
+{
+    struct xvio_reply reply = { .header = NULL };
+    const struct xv_ovs_item *item;
+    struct ofpbuf request;
+    bool broken = false;
+    uint32_t at = 0;
+
+    xvio_request_init(&request, XV_OVS_PORT_DUMP);
+    xvio_request_finish(&request);
+    if (!xvio_ask(fd, &request, &reply)) {
+        while ((item = xv_ovs_next(reply.items, reply.len, &at, &broken))) {
+            const struct xv_ovs_item *name = xv_ovs_find(xv_ovs_body(item), item->len, XV_OVS_NAME);
+            char *text = name ? xmemdup0(xv_ovs_body(name), name->len) : NULL;
+            struct ofpbuf add;
+
+            if (text) {
+                /* A port says of itself what it takes to make it. */
+                xvio_request_init(&add, XV_OVS_PORT_ADD);
+                ofpbuf_put(&add, xv_ovs_body(item), item->len);
+                keep(pool, text, &add);
+                ofpbuf_uninit(&add);
+            }
+            free(text);
+        }
+    }
+    ofpbuf_uninit(&request);
+    xvio_reply_free(&reply);
+}
+
+static void
+restore(struct xvio_pool *pool, int fd)
+{
+    unsigned int n = 0, n_failed = 0;
+    struct kept *kept;
+
+    LIST_FOR_EACH_SAFE (kept, node, &pool->kept) {
+        struct xvio_reply reply = { .header = NULL };
+        int error;
+
+        xvio_request_finish(kept->request);
+        error = xvio_ask(fd, kept->request, &reply);
+        if (!error) {
+            error = reply.header->error;
+        }
+        if (error) {
+            char *text = xvio_reply_text(&reply, error);
+
+            VLOG_WARN("%s: %s is not made again: %s", pool->datapath, kept->name, text);
+            free(text);
+            n_failed++;
+            kept_free(kept);
+        }
+        n++;
+        xvio_reply_free(&reply);
+    }
+    VLOG_INFO("%s: xviod was restarted; %u of %u ports and settings are there again", pool->datapath, n - n_failed, n);
+    pool->restored = true;
+}
+
+unsigned int
+xvio_restore(int fd)
+{
+    struct xvio_pool *pool;
+    unsigned int n = 0;
+
+    ovs_mutex_lock(&pools_mutex);
+    LIST_FOR_EACH (pool, node, &pools) {
+        if (!ovs_list_is_empty(&pool->kept) && open_datapath(fd, pool->datapath, false) == ENODEV
+            && !open_datapath(fd, pool->datapath, true)) {
+            restore(pool, fd);
+            n++;
+        }
+    }
+    ovs_mutex_unlock(&pools_mutex);
+    return n;
+}
+
+bool
+xvio_pool_was_restored(struct xvio_pool *pool)
+{
+    bool restored;
+
+    ovs_mutex_lock(&pools_mutex);
+    restored = pool->restored;
+    pool->restored = false;
+    ovs_mutex_unlock(&pools_mutex);
+    return restored;
 }

@@ -12,6 +12,7 @@
 #include "openvswitch/vlog.h"
 #include "sset.h"
 #include "util.h"
+#include "watch.h"
 
 VLOG_DEFINE_THIS_MODULE(dpif_xvio);
 
@@ -62,7 +63,7 @@ dpif_xvio_enumerate(struct sset *all_dps, const struct dpif_class *class)
 static const char *
 dpif_xvio_port_open_type(const struct dpif_class *class OVS_UNUSED, const char *type)
 {
-    return !strcmp(type, "internal") ? XVIO_TAP_TYPE : type;
+    return !strcmp(type, "internal") || !strcmp(type, "tap") ? XVIO_TAP_TYPE : type;
 }
 
 static void
@@ -80,7 +81,7 @@ put_port(struct ofpbuf *request, const char *name, const char *type, enum xv_ovs
 static int
 add_local_port(struct xvio_pool *pool, const char *name)
 {
-    struct ofpbuf request;
+    struct ofpbuf request, *kept;
     int error;
 
     error = xvio_tap_create(name);
@@ -91,7 +92,13 @@ add_local_port(struct xvio_pool *pool, const char *name)
     xvio_request_init(&request, XV_OVS_PORT_ADD);
     put_port(&request, name, XVIO_TAP_TYPE, XV_OVS_PORT_INTERNAL, ODP_PORT_C(0));
     xvio_put_text(&request, XV_OVS_DEVICE, name);
-    return xvio_transact(pool, &request, NULL);
+    kept = ofpbuf_clone(&request);
+    error = xvio_transact(pool, &request, NULL);
+    if (!error) {
+        xvio_keep(pool, name, kept);
+    }
+    ofpbuf_delete(kept);
+    return error;
 }
 
 static int
@@ -141,9 +148,17 @@ dpif_xvio_destroy(struct dpif *dpif)
     xvio_request_init(&request, XV_OVS_DP_DEL);
     error = xvio_transact(dpif_xvio_cast(dpif)->pool, &request, NULL);
     if (!error) {
+        xvio_forget_all(dpif_xvio_cast(dpif)->pool);
         xvio_tap_destroy(dpif->base_name); /* of the local port */
     }
     return error;
+}
+
+/* True: xviod has lost its flows, those that are wanted are to be installed again. */
+static bool
+dpif_xvio_run(struct dpif *dpif)
+{
+    return xvio_pool_was_restored(dpif_xvio_cast(dpif)->pool);
 }
 
 static int
@@ -169,7 +184,56 @@ dpif_xvio_get_stats(const struct dpif *dpif, struct dpif_dp_stats *stats)
     return error;
 }
 
-/* ---- Ports ---- */
+/* ---- Ports ----
+ * While xviod is away they are those that it will be told of when it is back: OVS is not to take its bridges apart. */
+
+static bool
+is_away(int error, const struct xvio_reply *reply)
+{
+    return error && !reply->header;
+}
+
+static void
+port_from_items(const void *items, uint32_t len, struct dpif_port *port)
+{
+    port->name = item_text(xv_ovs_find(items, len, XV_OVS_NAME));
+    port->type = item_text(xv_ovs_find(items, len, XV_OVS_NETDEV_TYPE));
+    port->port_no = u32_to_odp(xv_ovs_u32(items, len, XV_OVS_NUMBER, UINT32_MAX));
+}
+
+static bool
+kept_port(struct xvio_pool *pool, unsigned int *cursor, struct dpif_port *port)
+{
+    struct ofpbuf *request = xvio_kept_port(pool, cursor);
+
+    if (!request) {
+        return false;
+    }
+    port_from_items((const struct xv_ovs_header *) request->data + 1, request->size - sizeof(struct xv_ovs_header), port);
+    ofpbuf_delete(request);
+    return true;
+}
+
+/* By name, or (NULL) by number. */
+static bool
+kept_port_find(struct xvio_pool *pool, const char *name, odp_port_t port_no, struct dpif_port *found)
+{
+    unsigned int cursor = 0;
+    struct dpif_port port;
+
+    while (kept_port(pool, &cursor, &port)) {
+        if (name ? !strcmp(port.name, name) : port.port_no == port_no) {
+            if (found) {
+                *found = port;
+            } else {
+                dpif_port_destroy(&port);
+            }
+            return true;
+        }
+        dpif_port_destroy(&port);
+    }
+    return false;
+}
 
 /* Which of xviod's kinds a netdev is, with what it has to know. */
 static int
@@ -182,22 +246,11 @@ put_device(struct ofpbuf *request, struct netdev *netdev, const char *name, odp_
     const char *type = netdev_get_type(netdev);
     const struct netdev_tunnel_config *config;
 
-    if (netdev_is_xviovhost(netdev)) {
-        uint32_t queues;
-        bool client;
-        char *path = netdev_xviovhost_socket(netdev, &client, &queues);
-
-        if (!path) {
-            return EINVAL;
+    if (netdev_is_xvio(netdev)) {
+        if (port_no != ODPP_NONE) {
+            xvio_put_u32(request, XV_OVS_NUMBER, odp_to_u32(port_no));
         }
-        put_port(request, name, type, XV_OVS_PORT_VHOST, port_no);
-        xvio_put_text(request, XV_OVS_SOCKET_PATH, path);
-        xvio_put_u32(request, XV_OVS_QUEUES, queues);
-        if (client) {
-            xvio_put(request, XV_OVS_CLIENT, NULL, 0);
-        }
-        free(path);
-        return 0;
+        return netdev_xvio_put_port(netdev, request);
     }
     config = netdev_get_tunnel_config(netdev);
     for (size_t i = 0; config && i < ARRAY_SIZE(tunnels); i++) {
@@ -225,9 +278,9 @@ dpif_xvio_port_add(struct dpif *dpif, struct netdev *netdev, odp_port_t *port_no
 {
     char namebuf[NETDEV_VPORT_NAME_BUFSIZE];
     const char *name = netdev_vport_get_dpif_port(netdev, namebuf, sizeof namebuf);
-    const struct xv_ovs_item *text;
+    struct xvio_pool *pool = dpif_xvio_cast(dpif)->pool;
+    struct ofpbuf request, *kept;
     struct xvio_reply reply;
-    struct ofpbuf request;
     int error;
 
     xvio_request_init(&request, XV_OVS_PORT_ADD);
@@ -236,12 +289,29 @@ dpif_xvio_port_add(struct dpif *dpif, struct netdev *netdev, odp_port_t *port_no
         ofpbuf_uninit(&request);
         return error;
     }
-    error = xvio_transact(dpif_xvio_cast(dpif)->pool, &request, &reply);
-    if (!error) {
+    kept = ofpbuf_clone(&request);
+    error = xvio_transact(pool, &request, &reply);
+    if (is_away(error, &reply)) {
+        if (*port_nop == ODPP_NONE) {
+            for (*port_nop = u32_to_odp(1); kept_port_find(pool, NULL, *port_nop, NULL);) {
+                *port_nop = u32_to_odp(odp_to_u32(*port_nop) + 1);
+            }
+        }
+        xvio_put_u32(kept, XV_OVS_NUMBER, odp_to_u32(*port_nop));
+        xvio_keep(pool, name, kept);
+        error = 0;
+    } else if (!error) {
         *port_nop = u32_to_odp(xv_ovs_u32(reply.items, reply.len, XV_OVS_NUMBER, UINT32_MAX));
-    } else if (reply.header && (text = xv_ovs_find(reply.items, reply.len, XV_OVS_ERROR_TEXT))) {
-        VLOG_WARN("%.*s", (int) text->len, (const char *) xv_ovs_body(text));
+        xvio_put_u32(kept, XV_OVS_NUMBER, odp_to_u32(*port_nop));
+        xvio_keep(pool, name, kept);
+    } else if (reply.header) {
+        char *text = xvio_reply_text(&reply, error);
+
+        VLOG_WARN("%s: %s", name, text);
+        xvio_watch_refused(name, text);
+        free(text);
     }
+    ofpbuf_delete(kept);
     xvio_reply_free(&reply);
     return error;
 }
@@ -249,34 +319,43 @@ dpif_xvio_port_add(struct dpif *dpif, struct netdev *netdev, odp_port_t *port_no
 static int
 dpif_xvio_port_del(struct dpif *dpif, odp_port_t port_no)
 {
-    struct ofpbuf request;
-
-    xvio_request_init(&request, XV_OVS_PORT_DEL);
-    xvio_put_u32(&request, XV_OVS_NUMBER, odp_to_u32(port_no));
-    return xvio_transact(dpif_xvio_cast(dpif)->pool, &request, NULL);
-}
-
-static void
-port_from_item(const struct xv_ovs_item *item, struct dpif_port *port)
-{
-    const void *items = xv_ovs_body(item);
-
-    port->name = item_text(xv_ovs_find(items, item->len, XV_OVS_NAME));
-    port->type = item_text(xv_ovs_find(items, item->len, XV_OVS_NETDEV_TYPE));
-    port->port_no = u32_to_odp(xv_ovs_u32(items, item->len, XV_OVS_NUMBER, UINT32_MAX));
-}
-
-static int
-port_query(const struct dpif *dpif, struct ofpbuf *request, struct dpif_port *port)
-{
-    const struct xv_ovs_item *item;
+    struct xvio_pool *pool = dpif_xvio_cast(dpif)->pool;
     struct xvio_reply reply;
+    struct ofpbuf request;
     int error;
 
-    error = xvio_transact(dpif_xvio_cast(dpif)->pool, request, &reply);
+    xvio_forget_port(pool, odp_to_u32(port_no));
+    xvio_request_init(&request, XV_OVS_PORT_DEL);
+    xvio_put_u32(&request, XV_OVS_NUMBER, odp_to_u32(port_no));
+    error = xvio_transact(pool, &request, &reply);
+    error = is_away(error, &reply) ? 0 : error;
+    xvio_reply_free(&reply);
+    return error;
+}
+
+/* By name, or (NULL) by number. */
+static int
+port_query(const struct dpif *dpif, const char *name, odp_port_t port_no, struct dpif_port *port)
+{
+    struct xvio_pool *pool = dpif_xvio_cast(dpif)->pool;
+    const struct xv_ovs_item *item;
+    struct xvio_reply reply;
+    struct ofpbuf request;
+    int error;
+
+    xvio_request_init(&request, XV_OVS_PORT_GET);
+    if (name) {
+        xvio_put_text(&request, XV_OVS_NAME, name);
+    } else {
+        xvio_put_u32(&request, XV_OVS_NUMBER, odp_to_u32(port_no));
+    }
+    error = xvio_transact(pool, &request, &reply);
+    if (is_away(error, &reply)) {
+        return kept_port_find(pool, name, port_no, port) ? 0 : ENODEV;
+    }
     item = error ? NULL : xv_ovs_find(reply.items, reply.len, XV_OVS_PORT);
     if (item && port) {
-        port_from_item(item, port);
+        port_from_items(xv_ovs_body(item), item->len, port);
     }
     xvio_reply_free(&reply);
     return error;
@@ -285,26 +364,19 @@ port_query(const struct dpif *dpif, struct ofpbuf *request, struct dpif_port *po
 static int
 dpif_xvio_port_query_by_number(const struct dpif *dpif, odp_port_t port_no, struct dpif_port *port)
 {
-    struct ofpbuf request;
-
-    xvio_request_init(&request, XV_OVS_PORT_GET);
-    xvio_put_u32(&request, XV_OVS_NUMBER, odp_to_u32(port_no));
-    return port_query(dpif, &request, port);
+    return port_query(dpif, NULL, port_no, port);
 }
 
 static int
 dpif_xvio_port_query_by_name(const struct dpif *dpif, const char *name, struct dpif_port *port)
 {
-    struct ofpbuf request;
-
-    xvio_request_init(&request, XV_OVS_PORT_GET);
-    xvio_put_text(&request, XV_OVS_NAME, name);
-    return port_query(dpif, &request, port);
+    return port_query(dpif, name, ODPP_NONE, port);
 }
 
 struct port_dump {
     struct xvio_reply reply;
     uint32_t at;
+    unsigned int cursor;   /* in what is kept, while xviod is away */
     struct dpif_port port; /* given out last */
 };
 
@@ -317,7 +389,7 @@ dpif_xvio_port_dump_start(const struct dpif *dpif, void **statep)
 
     xvio_request_init(&request, XV_OVS_PORT_DUMP);
     error = xvio_transact(dpif_xvio_cast(dpif)->pool, &request, &dump->reply);
-    if (error) {
+    if (error && !is_away(error, &dump->reply)) {
         xvio_reply_free(&dump->reply);
         free(dump);
         return error;
@@ -327,18 +399,25 @@ dpif_xvio_port_dump_start(const struct dpif *dpif, void **statep)
 }
 
 static int
-dpif_xvio_port_dump_next(const struct dpif *dpif OVS_UNUSED, void *dump_, struct dpif_port *port)
+dpif_xvio_port_dump_next(const struct dpif *dpif, void *dump_, struct dpif_port *port)
 {
     struct port_dump *dump = dump_;
     const struct xv_ovs_item *item;
     bool broken = false;
 
-    item = xv_ovs_next(dump->reply.items, dump->reply.len, &dump->at, &broken);
-    if (!item) {
-        return EOF;
-    }
     dpif_port_destroy(&dump->port);
-    port_from_item(item, &dump->port);
+    dump->port = (struct dpif_port) { .name = NULL };
+    if (!dump->reply.header) {
+        if (!kept_port(dpif_xvio_cast(dpif)->pool, &dump->cursor, &dump->port)) {
+            return EOF;
+        }
+    } else {
+        item = xv_ovs_next(dump->reply.items, dump->reply.len, &dump->at, &broken);
+        if (!item) {
+            return EOF;
+        }
+        port_from_items(xv_ovs_body(item), item->len, &dump->port);
+    }
     *port = dump->port;
     return 0;
 }
@@ -376,6 +455,7 @@ static const struct dpif_class dpif_xvio_class = {
     .open = dpif_xvio_open,
     .close = dpif_xvio_close,
     .destroy = dpif_xvio_destroy,
+    .run = dpif_xvio_run,
     .get_stats = dpif_xvio_get_stats,
     .port_add = dpif_xvio_port_add,
     .port_del = dpif_xvio_port_del,

@@ -13,6 +13,7 @@
 
 #define XVIO_TAP_TYPE "xviotap"
 #define XVIO_VHOST_TYPE "xviovhost"
+#define XVIO_DEVICE_TYPE "xvioeth"
 
 struct xvio_handler;
 
@@ -93,8 +94,14 @@ void netdev_xviotap_register(void);
 int xvio_tap_create(const char *name);
 void xvio_tap_destroy(const char *name);
 
-/* netdev_vhost.c */
-void netdev_xviovhost_register(void);
-bool netdev_is_xviovhost(const struct netdev *);
-/* What xviod is to know: path (the caller frees it; NULL: none is configured yet), role and number of queues. */
-char *netdev_xviovhost_socket(const struct netdev *, bool *client, uint32_t *queues);
+/* netdev_xvio.c */
+/* The classes: ours, or (dpdks) those with OVS-DPDK's names. vhost_sock_dir: below OVS's run directory, NULL: that itself. */
+void netdev_xvio_register(bool dpdks, const char *vhost_sock_dir);
+bool netdev_is_xvio(const struct netdev *);
+/* All that PORT_ADD has to know but the number. EINVAL: it is not configured yet. */
+int netdev_xvio_put_port(const struct netdev *, struct ofpbuf *request);
+/* Policing as OVS says it; all 0: none. */
+void xvio_put_policing(struct ofpbuf *request, uint32_t kbits_rate, uint32_t kbits_burst, uint32_t kpkts_rate);
+/* Main thread: what xviod says of a port's link, if it is one of these. */
+void netdev_xvio_set_link(const char *name, bool up);
+void netdev_xvio_links_down(void);
