@@ -4,6 +4,7 @@
 #
 #   make demo                     two virtual machines talk through XVIO: watch it
 #   make check                    all tests;  check-unit check-virtio check-system check-fuzz: a part
+#   make demo-ovs                 Open vSwitch drives XVIO: watch it
 #   make check-ovs                Open vSwitch's own test suite on XVIO
 #   make bench                    XVIO beside testpmd and OVS-DPDK;  CASES="wire-split l2"  QUICK=1
 #   make                          just build
@@ -52,20 +53,30 @@ demo: build
 	@tools/setup demo
 	@tools/demo
 
-check: build
-	@tools/setup test
-	@tools/check unit virtio system fuzz
-
-# Open vSwitch's own test suite with XVIO as its datapath; TESTS="1 5 50-60" for some of it.
-check-ovs:
+# ovs-vswitchd with XVIO as its datapath, from Debian's source: some minutes the first time.
+build-ovs:
 	@tools/setup build ovs
 	@[ -d $(BUILD) ] || CC=$(CC) meson setup $(BUILD) $(OPTIONS)
 	@meson configure $(BUILD) -Dvswitchd=enabled
 	@ninja -C $(BUILD)
+
+demo-ovs: build-ovs
+	@tools/setup demo
+	@tools/demo-ovs
+
+# Tests of Open vSwitch run where its ovs-vswitchd is built, and need its database and tools.
+test_packages = test $(if $(wildcard $(BUILD)/vswitchd/xvio-vswitchd),ovs)
+
+check: build
+	@tools/setup $(test_packages)
+	@tools/check unit virtio system fuzz
+
+# Open vSwitch's own test suite with XVIO as its datapath; TESTS="1 5 50-60" for some of it.
+check-ovs: build-ovs
 	@tools/check-ovs $(TESTS)
 
 check-unit check-virtio check-system check-fuzz: check-%: build
-	@tools/setup test
+	@tools/setup $(test_packages)
 	@tools/check $*
 
 bench: build
@@ -78,4 +89,4 @@ install: build
 clean:
 	@rm -rf build build-*
 
-.PHONY: all build demo check check-ovs check-unit check-virtio check-system check-fuzz bench install clean
+.PHONY: all build build-ovs demo demo-ovs check check-ovs check-unit check-virtio check-system check-fuzz bench install clean

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open vSwitch's interfaces of type xviovhost, and of OVS-DPDK's names, with guests behind them."""
+
+import pytest
+
+import ovs
+from guest import Guest, Nic, wait
+from ovs_lab import OvsLab
+
+pytestmark = pytest.mark.skipif(not ovs.is_built(), reason='xvio-vswitchd is not built: tools/setup ovs, and build again')
+
+
+@pytest.fixture
+def lab(request):
+    with OvsLab(request) as lab:
+        yield lab
+
+
+def test_vm_port(lab):
+    """All that an operator sees of a VM port, while its guest comes, talks and goes."""
+    vs = lab.vs
+    vs.vsctl('add-br br0 -- set bridge br0 datapath_type=xvio')
+    for name in 'a', 'b':
+        lab.vm_port('br0', name, 'options:vhost-role=server options:n_rxq=2')
+    a, b = (Guest(name, [Nic(lab.socket(name), queues=2)], directory=lab.dir).start() for name in 'ab')
+    lab.guests += [a, b]
+    assert vs.interface('a', 'link_state') == 'down'
+    a.ready().address('10.0.0.1/24')
+    b.ready().address('10.0.0.2/24')
+    a.reaches('10.0.0.2')
+    wait(lambda: vs.interface('a', 'link_state') == 'up', 5, 'link state')
+    assert a.ping('10.0.0.2', count=5)
+
+    def status():
+        return vs.interface('a', 'status')
+    wait(lambda: 'status=connected' in status(), 10, 'status')
+    for text in 'mode=server', 'n_queues="1"', 'state=up', 'socket="%s"' % lab.socket('a'), 'driver_name=xvio':
+        assert text in status(), status()
+    wait(lambda: lab.statistics('a').get('rx_packets', 0) >= 6, 10, 'statistics')
+    statistics = lab.statistics('a')
+    assert statistics['rx_packets'] >= 6 and statistics['tx_packets'] >= 6, statistics
+    port = lab.dp_port('a')
+    assert port['virtio']['connected'] and port['queues'] == 2
+
+    # A reason why xviod drops is a counter of the interface.
+    vs.flows('br0', 'priority=1,icmp,actions=drop\npriority=0,actions=normal\n')
+    a.run('ping -c 3 -i 0.2 -w 2 10.0.0.2')
+    wait(lambda: any(key.startswith('drop-') and value >= 3 for key, value in lab.statistics('a').items()), 10, 'drop counter')
+    vs.flows('br0', 'actions=normal\n')
+
+    # The other side goes.
+    changes = int(vs.interface('a', 'link_resets'))
+    a.stop()
+    wait(lambda: vs.interface('a', 'link_state') == 'down', 5, 'link state')
+    assert int(vs.interface('a', 'link_resets')) == changes + 1
+    wait(lambda: 'status=disconnected' in status(), 10, 'status')
+    lab.calm()
+
+
+def test_mtu(lab):
+    """mtu_request is what the guest is told, and may change while it runs."""
+    vs = lab.vs
+    vs.vsctl('add-br br0 -- set bridge br0 datapath_type=xvio')
+    for name in 'a', 'b':
+        lab.vm_port('br0', name, 'mtu_request=9000')
+    a, b = (Guest(name, [Nic(lab.socket(name), listen=True)], directory=lab.dir).start() for name in 'ab')
+    lab.guests += [a, b]
+    a.ready().address('10.0.0.1/24', mtu=9000)
+    b.ready().address('10.0.0.2/24', mtu=9000)
+    a.reaches('10.0.0.2')
+    assert vs.interface('a', 'mtu') == '9000'
+    assert a.ping('10.0.0.2', size=8000)
+    vs.vsctl('set interface b mtu_request=4000')
+    wait(lambda: vs.interface('b', 'mtu') == '4000', 5, 'MTU')
+    assert not a.ping('10.0.0.2', size=8000, count=1, wait_s=1)
+    wait(lambda: a.ping('10.0.0.2', size=3000, count=1, wait_s=2), 10, 'ping that fits')
+    # No new device: the guest has not noticed.
+    assert lab.dp_port('b')['virtio']['connects'] == 1
+    lab.calm()
+
+
+def test_options_change(lab):
+    """A port follows its options without being added again, and its OpenFlow number stays."""
+    vs = lab.vs
+    vs.vsctl('add-br br0 -- set bridge br0 datapath_type=xvio')
+    lab.vm_port('br0', 'a', 'options:vhost-role=server')
+    lab.vm_port('br0', 'b', 'options:vhost-role=server')
+    ofport = vs.interface('a', 'ofport')
+    vs.vsctl('set interface a options:vhost-server-path=%s options:n_rxq=4' % lab.socket('other'))
+    port = lab.dp_port('a')
+    assert (port['socket'], port['queues']) == (lab.socket('other'), 4)
+    assert vs.interface('a', 'ofport') == ofport
+    a, b = Guest('a', [Nic(lab.socket('other'))], directory=lab.dir), Guest('b', [Nic(lab.socket('b'))], directory=lab.dir)
+    lab.guests += [a, b]
+    for number, guest in enumerate((a, b), 1):
+        guest.start()
+    for number, guest in enumerate((a, b), 1):
+        guest.ready().address('10.0.0.%d/24' % number)
+    a.reaches('10.0.0.2')
+    lab.calm()
+
+
+@pytest.mark.parametrize('what,sentence', [
+    ('type=xviovhost', 'options:vhost-server-path is missing'),
+    ('type=xviovhost options:vhost-server-path=run/a.sock', 'the socket\'s path "run/a.sock" is to be absolute'),
+    ('type=xviovhost options:vhost-server-path=/run/a.sock options:vhost-role=both', 'options:vhost-role is client or server'),
+    ('type=xviovhost options:vhost-server-path=/run/a.sock options:n_rxq=33', 'options:n_rxq is a number from 1 to 32, not "33"'),
+    ('type=xviovhost options:vhost-server-path=/run/a.sock options:n_rxq=two', 'options:n_rxq is a number from 1 to 32, not "two"'),
+    ('type=xviovhost options:vhost-server-path=/proc/a.sock options:vhost-role=server', '/proc/a.sock'),
+    ('type=xvioeth', 'options:dpdk-devargs is missing'),
+    ('type=xvioeth options:xvio-devargs=net_nothing0', 'net_nothing0'),
+    ('type=dpdkvhostuserclient options:vhost-server-path=/run/a.sock', 'could not open network device a'),
+])
+def test_bad_options(lab, what, sentence):
+    """One sentence in the interface's error, and other ports do not mind."""
+    vs = lab.vs
+    vs.vsctl('add-br br0 -- set bridge br0 datapath_type=xvio')
+    lab.vm_port('br0', 'b')
+    vs.run('ovs-vsctl', '--db=unix:%s' % (vs.dir / 'db.sock'), '--no-wait', 'add-port', 'br0', 'a', '--', 'set', 'interface',
+           'a', *what.split())
+    error = wait(lambda: vs.interface('a', 'error').strip('[]'), 5, 'error')
+    assert sentence in error.replace('\\"', '"').replace('\\', '"') and error.count('\n') == 0, error
+    assert 'error: "' in vs.show()
+    assert vs.interface('b', 'error') == '[]'
+    # Put right, it comes.
+    vs.vsctl('set interface a type=xviovhost options:vhost-server-path=%s options:vhost-role=client options:n_rxq=2' %
+             lab.socket('a'))
+    wait(lambda: vs.interface('a', 'error') == '[]', 5, 'no error')
+    assert lab.dp_port('a')['kind'] == 'vhost'
+
+
+def test_drop_in_names(request):
+    """A database made for OVS-DPDK works as it is: types, options and the socket directory."""
+    with OvsLab(request, config={'xvio-replace-netdev': 'true', 'dpdk-init': 'true'}) as lab:
+        vs = lab.vs
+        vs.vsctl('add-br br0 -- set bridge br0 datapath_type=netdev')
+        vs.vsctl('add-port br0 vhu1 -- set Interface vhu1 type=dpdkvhostuser mtu_request=2000')
+        vs.vsctl('add-port br0 vhu2 -- set Interface vhu2 type=dpdkvhostuserclient '
+                 'options:vhost-server-path=%s options:n_rxq_desc=1024' % lab.socket('vhu2'))
+        vs.vsctl('add-port br0 dpdk0 -- set Interface dpdk0 type=dpdk options:dpdk-devargs=net_null0,no-rx=1 options:n_rxq=1')
+        assert 'error' not in vs.show(), vs.show()
+        types = vs.vsctl('get Open_vSwitch . iface_types')
+        assert all(name in types for name in ('dpdk', 'dpdkvhostuser', 'dpdkvhostuserclient')), types
+        port = lab.daemon.port('vhu1@ovs-netdev')
+        assert (port['mode'], port['socket'], port['mtu']) == ('server', str(vs.dir / 'vhu1'), 2000)
+        port = lab.daemon.port('vhu2@ovs-netdev')
+        assert (port['mode'], port['socket'], port['mtu']) == ('client', lab.socket('vhu2'), 1500)
+        assert lab.daemon.port('dpdk0@ovs-netdev')['kind'] == 'ethdev'
+        assert 'netdev@ovs-netdev' in vs.appctl('dpif/show')
+        one, two = Guest('vm1', [Nic(vs.dir / 'vhu1')], directory=lab.dir), \
+            Guest('vm2', [Nic(lab.socket('vhu2'), listen=True)], directory=lab.dir)
+        lab.guests += [one, two]
+        for guest in one, two:
+            guest.start()
+        for number, guest in enumerate((one, two), 1):
+            guest.ready().address('10.0.0.%d/24' % number)
+        one.reaches('10.0.0.2')
+        vs.vsctl('del-port br0 dpdk0 -- del-port br0 vhu2')
+        assert 'vhu2@ovs-netdev' not in [p['name'] for p in lab.daemon.rpc('port.list')]
+
+
+def test_policing(lab):
+    """ingress_policing_rate is xviod's rate limit, and follows changes."""
+    vs = lab.vs
+    vs.vsctl('add-br br0 -- set bridge br0 datapath_type=xvio')
+    lab.vm_port('br0', 'a')
+    vs.vsctl('set interface a ingress_policing_rate=10000 ingress_policing_burst=1000')
+    port = lab.dp_port('a')
+    assert (port['rx_limit_bps'], port['limit_burst_ms']) == (10000000, 100), port
+    vs.vsctl('set interface a ingress_policing_rate=0 ingress_policing_burst=0')
+    assert lab.dp_port('a').get('rx_limit_bps', 0) == 0
