@@ -249,7 +249,7 @@ static int change_device(struct xv_ovs_datapath *dp, struct xv_ovs_port *p, cons
 	json_t *have = json_incref(xv_model_get(dp->host->model, "dynamic", name));
 	int rc;
 
-	xv_ovs_flows_forget_port(dp->flows, p->id);
+	xv_ovs_flows_forget_port(dp->flows, p);
 	rc = host_ports_change(dp, name, NULL, err);
 	if (rc == 0) {
 		rc = host_ports_change(dp, name, want, err);
@@ -301,7 +301,7 @@ int xv_ovs_port_del(struct xv_ovs_datapath *dp, uint32_t number)
 	if (p == NULL)
 		return -ENODEV;
 	host_name(dp, p->name, name, sizeof(name));
-	xv_ovs_flows_forget_port(dp->flows, p->id);
+	xv_ovs_flows_forget_port(dp->flows, p);
 	rc = host_ports_change(dp, name, NULL, NULL);
 	if (rc < 0)
 		return rc;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include <linux/openvswitch.h>
+
 #include "base/log.h"
 #include "fastpath/flow.h"
 #include "ovs/actions.h"
@@ -267,7 +269,28 @@ int xv_ovs_flow_del(struct xv_ovs_flows *flows, const uint8_t *ufid,
 	return 0;
 }
 
-static void forget(struct xv_ovs_flows *flows, bool all, uint32_t port_id)
+/* Whether actions name the port as an output, however deep. Bytes that only look so cost an upcall. */
+static bool sends_to(const struct ovs_flow *f, uint32_t number)
+{
+	uint32_t at, words[2];
+	struct nlattr a;
+
+	for (at = 0; at + sizeof(a) + sizeof(number) <= f->actions_len; at += NLA_ALIGNTO) {
+		memcpy(&a, f->actions + at, sizeof(a));
+		memcpy(&words[0], f->actions + at + sizeof(a), sizeof(words[0]));
+		if (a.nla_type == OVS_ACTION_ATTR_OUTPUT && a.nla_len == sizeof(a) + sizeof(number) && words[0] == number)
+			return true;
+		if (a.nla_type != XV_OVS_ACTION_TUNNEL_PUSH || at + sizeof(a) + sizeof(words) > f->actions_len)
+			continue;
+		memcpy(words, f->actions + at + sizeof(a), sizeof(words)); /* tnl_port, out_port */
+		if (words[0] == number || words[1] == number)
+			return true;
+	}
+	return false;
+}
+
+/* port: those from it and to it; NULL: all. */
+static void forget(struct xv_ovs_flows *flows, const struct xv_ovs_port *port)
 {
 	unsigned int i;
 
@@ -275,7 +298,7 @@ static void forget(struct xv_ovs_flows *flows, bool all, uint32_t port_id)
 		struct ovs_flow **place = &flows->buckets[i], *f;
 
 		while ((f = *place) != NULL) {
-			if (!all && f->in_port != port_id) {
+			if (port != NULL && f->in_port != port->id && !sends_to(f, port->number)) {
 				place = &f->next;
 				continue;
 			}
@@ -289,10 +312,10 @@ static void forget(struct xv_ovs_flows *flows, bool all, uint32_t port_id)
 
 void xv_ovs_flows_flush(struct xv_ovs_flows *flows)
 {
-	forget(flows, true, 0);
+	forget(flows, NULL);
 }
 
-void xv_ovs_flows_forget_port(struct xv_ovs_flows *flows, uint32_t port_id)
+void xv_ovs_flows_forget_port(struct xv_ovs_flows *flows, const struct xv_ovs_port *port)
 {
-	forget(flows, false, port_id);
+	forget(flows, port);
 }
