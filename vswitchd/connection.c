@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "openvswitch/dynamic-string.h"
 #include "openvswitch/vlog.h"
 #include "ovs-thread.h"
 #include "socket-util.h"
@@ -44,6 +45,7 @@ static struct ovs_list pools OVS_GUARDED_BY(pools_mutex) = OVS_LIST_INITIALIZER(
 static struct xvio_pool any = { .mutex = OVS_MUTEX_INITIALIZER };
 
 static void adopt(struct xvio_pool *, int fd);
+static void remember(struct xvio_pool *, const struct ofpbuf *request);
 
 /* ---- Requests ---- */
 
@@ -392,6 +394,9 @@ xvio_transact(struct xvio_pool *pool, struct ofpbuf *request, struct xvio_reply 
         if (!error) {
             give_back(pool, fd);
             error = own.header->error;
+            if (!error && pool->datapath) {
+                remember(pool, request);
+            }
             break;
         }
         close(fd);
@@ -471,13 +476,12 @@ keep(struct xvio_pool *pool, const char *name, const struct ofpbuf *request)
     struct kept *kept = kept_find(pool, h->type, name);
 
     if (kept) {
-        ofpbuf_delete(kept->request);
-    } else {
-        kept = xzalloc(sizeof *kept);
-        kept->name = xstrdup(name);
-        ovs_list_push_back(&pool->kept, &kept->node);
+        kept_free(kept);
     }
+    kept = xzalloc(sizeof *kept);
+    kept->name = xstrdup(name);
     kept->request = ofpbuf_clone(request);
+    ovs_list_push_back(&pool->kept, &kept->node);
 }
 
 void
@@ -499,6 +503,72 @@ xvio_forget(struct xvio_pool *pool, enum xv_ovs_request type, const char *name)
         kept_free(kept);
     }
     ovs_mutex_unlock(&pools_mutex);
+}
+
+/* What a request sets, apart from the value: "METER 5". */
+static char *
+setting_of(const struct ofpbuf *request)
+{
+    const struct xv_ovs_header *h = request->data;
+    const struct xv_ovs_item *item;
+    struct ds name = DS_EMPTY_INITIALIZER;
+    bool broken = false;
+    uint32_t at = 0;
+
+    while ((item = xv_ovs_next(h + 1, request->size - sizeof *h, &at, &broken))) {
+        uint32_t number = 0;
+
+        switch (item->type) {
+        case XV_OVS_METER:
+        case XV_OVS_POLICY:
+        case XV_OVS_ZONE_LIMIT: /* begins with its zone */
+            memcpy(&number, xv_ovs_body(item), MIN(item->len, sizeof number));
+            ds_put_format(&name, " %u:%"PRIu32, item->type, number);
+            break;
+        case XV_OVS_IPV6:
+        case XV_OVS_ON:
+        case XV_OVS_BYTES:
+        case XV_OVS_LIMIT:
+            ds_put_format(&name, " %u", item->type);
+            break;
+        }
+    }
+    return ds_steal_cstr(&name);
+}
+
+/* A setting that xviod has taken, or has dropped. */
+static void
+remember(struct xvio_pool *pool, const struct ofpbuf *request)
+{
+    const struct xv_ovs_header *h = request->data;
+    uint16_t set = h->type;
+    char *name;
+
+    switch (h->type) {
+    case XV_OVS_UPCALL_SET:
+    case XV_OVS_CT_LIMIT_SET:
+    case XV_OVS_CT_TIMEOUT_SET:
+    case XV_OVS_CT_MAX_SET:
+    case XV_OVS_CT_SEQ_SET:
+    case XV_OVS_FRAGMENTS_SET:
+    case XV_OVS_METER_SET:
+        break;
+    case XV_OVS_CT_TIMEOUT_DEL:
+        set = XV_OVS_CT_TIMEOUT_SET;
+        break;
+    case XV_OVS_METER_DEL:
+        set = XV_OVS_METER_SET;
+        break;
+    default:
+        return;
+    }
+    name = setting_of(request);
+    if (set == h->type) {
+        xvio_keep(pool, name, request);
+    } else {
+        xvio_forget(pool, set, name);
+    }
+    free(name);
 }
 
 void

@@ -46,7 +46,8 @@ char *xvio_reply_text(const struct xvio_reply *, int error);
 
 /* ---- What a new xviod is told ---- */
 
-/* A request that made something (a port, by name), which went well: the newest of each type and name counts. */
+/* A request that made a port, by name, which went well: the newest of each name counts. Settings, such as meters, are kept by
+ * xvio_transact(). */
 void xvio_keep(struct xvio_pool *, const char *name, const struct ofpbuf *request);
 void xvio_forget(struct xvio_pool *, enum xv_ovs_request, const char *name);
 void xvio_forget_port(struct xvio_pool *, uint32_t number);

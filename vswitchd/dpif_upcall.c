@@ -86,7 +86,6 @@ dpif_xvio_recv_set(struct dpif *dpif_, bool enable)
     }
     xvio_request_init(&request, XV_OVS_UPCALL_SET);
     xvio_put_u32(&request, XV_OVS_ON, enable);
-    xvio_keep(dpif->pool, "upcalls", &request);
     return xvio_transact(dpif->pool, &request, NULL);
 }
 

@@ -132,7 +132,7 @@ say_missing(int error)
     missing = error == EPROTO ? xasprintf(MISSING " as expected at %s: it is of another version", xvio_socket_path())
                               : xasprintf(MISSING " at %s (%s)", xvio_socket_path(), ovs_strerror(error));
     if (!said) {
-        VLOG_WARN("%s; what has flows goes on, and it is tried again and again", missing);
+        VLOG_WARN("%s: tried again until it does", missing);
         said = true;
     }
     mark_interfaces();
