@@ -107,6 +107,11 @@ def test_xviod_restarted(lab, kill):
     a, b = two_hosts(lab)
     lab.vm_port('br0', 'vm', 'options:vhost-role=server mtu_request=3000')
     vs.vsctl('set interface vm ingress_policing_rate=1000')
+    vs.ofctl('add-meter', 'br0', 'meter=7 pktps bands=type=drop rate=1000')
+    vs.appctl('dpctl/ct-set-limits', 'zone=5,limit=10')
+    vs.appctl('dpctl/ct-set-limits', 'zone=6,limit=10')
+    vs.appctl('dpctl/ct-set-limits', 'zone=6,limit=20')
+    vs.appctl('dpctl/ipf-set-max-nfrags', '500')
     before = ports(vs)
     if kill:
         lab.daemon.kill()
@@ -133,6 +138,14 @@ def test_xviod_restarted(lab, kill):
     port = lab.dp_port('vm')
     assert (port['mtu'], port['rx_limit_bps'], port['socket']) == (3000, 1000000, lab.socket('vm'))
     assert vs.datapath_flows()
+    # Meters and settings are there again, too.
+    limits = vs.appctl('dpctl/ct-get-limits')
+    assert 'zone=5,limit=10' in limits and 'zone=6,limit=20' in limits, limits
+    assert '500' in vs.appctl('dpctl/ipf-get-status')
+    vs.flows('br0', 'in_port=a,actions=meter:7,normal\nin_port=b,actions=normal\n')
+    a.reaches('10.0.0.2')
+    meter = vs.ofctl('meter-stats', 'br0', 'meter=7')
+    assert re.search(r'packet_in_count:[1-9]', meter), meter
     lab.calm()
 
 
