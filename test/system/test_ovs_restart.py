@@ -37,6 +37,8 @@ class Pings:
 
     def __init__(self, host, address):
         self.process = host.spawn('ping', '-i', '0.1', address, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # Before it is ping, it would not survive being stopped.
+        assert self.process.stdout.readline().startswith('PING')
 
     def stop(self):
         self.process.send_signal(2)
