@@ -2,13 +2,14 @@
 /*
  * What the flow engine costs without rings: dummy ports, one worker, bursts of 32, warm.
  *
- *     flow-bench [ROUNDS [PART...]]      parts: fused long resolve churn pop shapes ct new vxlan; default: all
+ *     flow-bench [ROUNDS [PART...]]      parts: fused long resolve churn pop shapes ct ct-1m new vxlan; default: all
  *
  * fused: every packet finds its entry. long way: the same with fused flows switched off, one look-up each. resolve: no
  * flow matches, the worker decides by a policy of 1,000 rules, every packet a new connection. add, delete: flows a second
  * from the control thread. pop: two flows as Open vSwitch makes them for a VXLAN tunnel, each packet with a source port of its
- * connection. shapes: packets that come in with MPLS labels and NSH, by one flow. ct: established connections, both ways, through a firewall of 1,000 rules; ct, new: UDP question and
- * answer. vxlan: the network spans two hosts, the sender has the same policy; out: to the uplink, in: from it.
+ * connection. shapes: packets that come in with MPLS labels and NSH, by one flow. ct: established connections, both ways,
+ * through a firewall of 1,000 rules; ct-1m: a million of them; new: UDP question and answer. vxlan: the network spans two
+ * hosts, the sender has the same policy; out: to the uplink, in: from it.
  * All figures in TSC cycles a packet, the median of the rounds; receiving and sending of the dummy ports are measured on
  * a wire and shown as "wire".
  */
@@ -219,7 +220,7 @@ static void churn(uint32_t n)
 
 /* ---- Connections ---- */
 
-#define CT_FLOWS_MAX 100000
+#define CT_FLOWS_MAX 1000000
 #define CT_DATA 6 /* bytes in a segment */
 
 static uint32_t ct_sent[CT_FLOWS_MAX]; /* bytes, each way */
@@ -359,11 +360,12 @@ static void connections(unsigned int rounds, const struct xv_policy *policy, dou
 {
 	const struct xv_firewall firewall = {.egress = policy, .ingress = policy};
 	const uint8_t protos[] = {6, 17};
+	const uint32_t least = wants("ct") ? 100 : CT_FLOWS_MAX, most = wants("ct-1m") ? CT_FLOWS_MAX : CT_FLOWS_MAX / 10;
 	uint32_t flows, n;
 	unsigned int i;
 
-	for (i = 0; wants("ct") && i < RTE_DIM(protos); i++) {
-		for (flows = 100; flows <= CT_FLOWS_MAX; flows *= 10) {
+	for (i = 0; i < RTE_DIM(protos); i++) {
+		for (flows = least; flows <= most; flows *= 10) {
 			double cycles;
 
 			bind_firewall(VM0, &firewall);
@@ -381,7 +383,7 @@ static void connections(unsigned int rounds, const struct xv_policy *policy, dou
 			settle();
 			(void)measure_ct(1 + 6 * flows / (BATCHES * BURST), flows, protos[i]);
 			cycles = measure_ct(rounds, flows, protos[i]);
-			printf("ct, %s, %6u connections %16.1f = wire + %.1f\n", i == 0 ? "tcp" : "udp", flows, cycles,
+			printf("ct, %s, %7u connections %15.1f = wire + %.1f\n", i == 0 ? "tcp" : "udp", flows, cycles,
 			       cycles - wire);
 		}
 	}

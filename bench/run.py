@@ -24,6 +24,8 @@ from systems import LOAD_CPU, SYSTEMS, VNI, Failed, die_with_parent, installed, 
 NR_HUGEPAGES = "/proc/sys/vm/nr_hugepages"
 CHURN_LOAD = 0.8  # of saturation
 CONNECT_SECONDS = 1  # no system forgets a connection within a round; tables are to hold all of them
+WARMUP_SECONDS = 0.4
+OPENED_A_SECOND = 125000  # connections, before they are measured as established; each system opened more when alone
 WAITED_MOST = 0.05  # of the time; rounds in which something else had a CPU are taken again ...
 RETRIES = 3  # ... so often
 HUGEPAGES_MB = 2560  # OVS 1 GB, the load with 64 ports 0.7 GB, and room
@@ -148,8 +150,9 @@ class Bench:
 
     def measure_speed(self, system, case, *argv):
         seconds = min(self.seconds, CONNECT_SECONDS) if case.connect else self.seconds
+        warmup = WARMUP_SECONDS + (case.flows / OPENED_A_SECOND if case.stateful else 0)
         load = self.load_start(system, case, "--mode", "connect" if case.connect else "speed",
-                               "--seconds", str(seconds + 0.2), *argv)
+                               "--warmup", str(warmup), "--seconds", str(seconds + 0.2), *argv)
         try:
             pids = [p.pid for p in system.processes]
             before = seconds_waited([load.pid]), seconds_waited(pids)

@@ -278,14 +278,17 @@ class OvsDpdk(System):
             return [f"in_port={i + 1},actions=output:{(i ^ 1) + 1}" for i in range(case.ports)]
         # the first that matches decides, as in a policy: falling priorities
         if case.stateful:
+            # As XVIO does: each packet of a connection is judged by all rules, by what opened it.
             return ["table=0,priority=1,arp,actions=NORMAL",
                     "table=0,priority=1,ip,actions=ct(table=1)",
-                    "table=1,priority=2001,ct_state=+trk+inv,actions=drop",
-                    "table=1,priority=2000,ct_state=+trk+est,actions=NORMAL"] + \
-                   [f"table=1,priority={case.rules - i},ct_state=+trk+new,udp,"
-                    f"nw_dst={address},tp_dst={port},actions=drop"
-                    for i, (address, port) in enumerate(deny_rules(case))] + \
-                   ["table=1,priority=1,ct_state=+trk+new,udp,actions=ct(commit),NORMAL"]
+                    "table=1,priority=2001,ct_state=+trk+inv,ip,actions=drop"] + \
+                   [f"table=1,priority={case.rules - i},{match},actions=drop"
+                    for i, (address, port) in enumerate(deny_rules(case))
+                    for match in (f"ct_state=+trk+new,udp,nw_dst={address},tp_dst={port}",
+                                  f"ct_state=+trk+est,ip,ct_nw_proto=17,ct_nw_dst={address},"
+                                  f"ct_tp_dst={port}")] + \
+                   ["table=1,priority=1,ct_state=+trk+est,udp,actions=NORMAL",
+                    "table=1,priority=1,ct_state=+trk+new,udp,actions=ct(commit),NORMAL"]
         return [f"priority={case.rules - i},udp,nw_dst={address},tp_dst={port},actions=drop"
                 for i, (address, port) in enumerate(deny_rules(case))] + \
                ["priority=1,udp,actions=NORMAL"]
