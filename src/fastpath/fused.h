@@ -45,7 +45,7 @@
 #define XV_FUSED_CT_MAX 4
 #define XV_FUSED_BYTES 64	    /* of a packet that can be compared */
 #define XV_FUSED_EDIT_BYTES 128	    /* of headers that can be rewritten */
-#define XV_FUSED_ENTRIES (1u << 20) /* of one worker, at most; memory is used as they are */
+#define XV_FUSED_ENTRIES (1u << 22) /* of one worker, at most: both directions of all connections; memory is used as they are */
 #define XV_FUSED_OPS 32		    /* of one entry's program */
 
 struct xv_action;
