@@ -20,6 +20,7 @@
 #define HELPED_MAX 65536
 #define EXPIRE_BUDGET 65536	/* looks at connections in one call */
 #define AHEAD (32u << 20)	/* bytes of connections that nobody has needed yet */
+#define BUCKETS_AT_ONCE (64u << 20) /* bytes of them, however few connections there are: those of the default table */
 #define TOUCH_STEP (4u << 20)	/* bytes in one call */
 #define FLUSH_LOOKS 4096	/* a millisecond, if all of them go */
 
@@ -151,14 +152,14 @@ bool xv_conntrack_provide(struct xv_conntrack *ct)
 {
 	uint32_t fresh = atomic_load_explicit(&ct->fresh, memory_order_relaxed);
 	bool grows = fresh != ct->seen_fresh;
-	size_t end = RTE_ALIGN_CEIL((size_t)fresh * sizeof(struct xv_conn) + AHEAD, (size_t)TOUCH_STEP);
+	size_t used = RTE_ALIGN_CEIL((size_t)fresh * sizeof(struct xv_conn), (size_t)TOUCH_STEP);
 
 	ct->seen_fresh = fresh;
 	if (fresh == 1) /* no connection, ever */
 		return false;
-	if (touch(ct->buckets, &ct->touched_buckets, buckets_bytes(ct)))
+	if (touch(ct->buckets, &ct->touched_buckets, RTE_MIN(used + BUCKETS_AT_ONCE, buckets_bytes(ct))))
 		return true;
-	return touch(ct->conns, &ct->touched_conns, RTE_MIN(end, conns_bytes(ct))) || grows;
+	return touch(ct->conns, &ct->touched_conns, RTE_MIN(used + AHEAD, conns_bytes(ct))) || grows;
 }
 
 /* ---- Time ---- */

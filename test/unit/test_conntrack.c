@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ct_frame.h"
 #include "fastpath/conntrack.h"
@@ -899,6 +901,38 @@ static void nothing_leaks(void **state)
 	assert_int_equal(stats().connections, size);
 }
 
+static size_t resident_bytes(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long pages = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*u %lu", &pages), 1);
+	(void)fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Memory for the next connections is there before they are, in bounded steps; none as long as there has been no connection. */
+static void memory_is_provided(void **state)
+{
+	unsigned int steps;
+	size_t before;
+
+	(void)state;
+	(void)teardown(NULL);
+	assert_int_equal(open_table(100000, 100), 0); /* of 25 MB */
+	before = resident_bytes();
+	assert_false(xv_conntrack_provide(ct));
+	assert_true(resident_bytes() < before + (1 << 20));
+	assert_int_equal(ct_send(ct, &udp, 1, COMMIT, now), NEW);
+	before = resident_bytes();
+	for (steps = 0; xv_conntrack_provide(ct); steps++)
+		assert_true(steps < 20);
+	assert_true(steps > 4);
+	assert_true(resident_bytes() > before + (16 << 20));
+	assert_false(xv_conntrack_provide(ct));
+}
+
 static void bad_configurations(void **state)
 {
 	struct xv_conntrack_config config = {.connections = 0, .half_open_per_port = 1};
@@ -942,6 +976,7 @@ int main(void)
 		TEST(flushing_some),
 		TEST(walking),
 		TEST(nothing_leaks),
+		TEST(memory_is_provided),
 		TEST(bad_configurations),
 	};
 
