@@ -32,7 +32,8 @@ enum xv_ovs_request {
 	XV_OVS_DP_DEL,
 	/* -> DP_STATS */
 	XV_OVS_DP_STATS,
-	/* NAME KIND [NUMBER SOCKET CLIENT DEVICE QUEUES MTU TUNNEL_TYPE UDP_PORT LIMIT_*] -> NUMBER. EEXIST, EBUSY; ERROR_TEXT says more */
+	/* NAME NETDEV_TYPE KIND [NUMBER SOCKET CLIENT DEVICE QUEUES MTU TUNNEL_TYPE UDP_PORT LIMIT_*] -> NUMBER.
+	 * EEXIST, EBUSY; ERROR_TEXT says more */
 	XV_OVS_PORT_ADD,
 	/* As PORT_ADD: what the port of that name, of whatever datapath, is to be from now on. Its number stays. ENODEV; ERROR_TEXT */
 	XV_OVS_PORT_SET,

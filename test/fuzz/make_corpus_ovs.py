@@ -41,7 +41,8 @@ def attr(kind, *bodies):
 def key(port, ones=False):
     """TCP from a port."""
     a = b'\xff' if ones else None
-    return (attr(3, a * 4 if ones else struct.pack('=I', port)) + attr(4, a * 12 if ones else bytes.fromhex('0200000000010200000000ff')) +
+    return (attr(3, a * 4 if ones else struct.pack('=I', port)) +
+            attr(4, a * 12 if ones else bytes.fromhex('0200000000010200000000ff')) +
             attr(6, a * 2 if ones else b'\x08\0') + attr(7, a * 12 if ones else bytes([10, 0, 0, 1, 10, 0, 0, 2, 6, 0, 64, 0])) +
             attr(9, a * 4 if ones else struct.pack('>HH', 1024, 80)))
 
@@ -92,7 +93,8 @@ SEEDS = {
     put(attr(3, attr(7, bytes([10, 0, 0, 9, 10, 0, 0, 8, 6, 0, 64, 0]))) + OUTPUT) +
     put(attr(4, struct.pack('>HH', 0x8100, 0x1005)) + OUTPUT) + put(attr(6, attr(1, struct.pack('=I', 1 << 31)), attr(2, OUTPUT))),
     'ct': OPEN + request('CT_DUMP') + request('CT_STATS') + request('CT_FLUSH', u32('ZONE', 5)) +
-    request('CT_FLUSH', item('TUPLE', bytes(40))) + request('CT_LIMIT_SET', u32('LIMIT', 10), item('ZONE_LIMIT', struct.pack('=III', 5, 3, 0))) +
+    request('CT_FLUSH', item('TUPLE', bytes(40))) +
+    request('CT_LIMIT_SET', u32('LIMIT', 10), item('ZONE_LIMIT', struct.pack('=III', 5, 3, 0))) +
     request('CT_LIMIT_GET', item('ZONE_LIMIT', struct.pack('=III', 5, 0, 0))) +
     request('CT_TIMEOUT_SET', u32('POLICY', 1), item('SECONDS', bytes(68))) + request('CT_TIMEOUT_DEL', u32('POLICY', 1)),
 }

@@ -249,7 +249,8 @@ def test_foreign_messages(lab):
         assert client.ask(refused)[0] == why, (refused, client.ask(refused))
     assert client.ask(message('DP_OPEN', item('NAME', b'ovs-xvio')))[0] == 0
     for refused, why in ((message('NOTHING'), 95), (message('PORT_ADD'), 22), (message('PORT_ADD', item('NAME', b'x')), 22),
-                         (message('UPCALL_TAKE', item('HANDLER', struct.pack('=I', 5)), item('HANDLERS', struct.pack('=I', 5))), 22)):
+                         (message('UPCALL_TAKE', item('HANDLER', struct.pack('=I', 5)),
+                                  item('HANDLERS', struct.pack('=I', 5))), 22)):
         assert client.ask(refused)[0] == why, refused
     # A message in pieces is one; half a message at the end of a connection is nothing.
     for byte in hello()[:-1]:
