@@ -89,9 +89,10 @@ struct xv_action_push_nsh {
 
 struct xv_action_tunnel_pop {
 	uint8_t type; /* enum xv_tunnel_type: VXLAN, Geneve, GRE */
-	uint8_t gbp;  /* VXLAN: with group policy */
+	bool gbp, gpe; /* VXLAN: as in xv_decap_port */
+	uint8_t pad;
 	rte_be16_t udp_port;
-	uint32_t pad;
+	uint16_t pad2;
 };
 
 /* Two programs: for packets longer than arg bytes, and for the others. */

@@ -10,7 +10,7 @@ bool xv_tunnel_pop(const struct xv_action *a, struct rte_mbuf **m, struct xv_flo
 {
 	const struct xv_action_tunnel_pop *pop = (const struct xv_action_tunnel_pop *)(const void *)a->data;
 	const struct xv_decap_config config = {
-		.ports = {{.port = pop->udp_port, .type = pop->type, .gbp = pop->gbp != 0}},
+		.ports = {{.port = pop->udp_port, .type = pop->type, .gbp = pop->gbp, .gpe = pop->gpe}},
 		.n_ports = pop->type != XV_TUNNEL_GRE,
 		.gre = pop->type == XV_TUNNEL_GRE ? XV_DECAP_GRE : 0,
 		.n_options = XV_DECAP_ANY_OPTION,

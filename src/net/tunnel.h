@@ -57,6 +57,7 @@ enum xv_tunnel_type {
 #define XV_ENCAP_SEQ 0x100	  /* GRE: with sequence number */
 #define XV_ENCAP_GBP 0x200	  /* VXLAN: with group policy */
 #define XV_ENCAP_OAM 0x400	  /* Geneve: control packet */
+#define XV_ENCAP_GPE 0x800	  /* VXLAN: the header says what it carries (draft-ietf-nvo3-vxlan-gpe) */
 
 struct xv_encap_params {
 	enum xv_tunnel_type type;
@@ -173,6 +174,7 @@ struct xv_decap_port {
 	rte_be16_t port;
 	uint8_t type; /* enum xv_tunnel_type */
 	bool gbp;     /* VXLAN: read the group policy. Without, its bits are reserved: ignored */
+	bool gpe;     /* VXLAN: read what it carries. Without, it is Ethernet, and these bits are ignored */
 };
 
 /* What is accepted. */

@@ -18,6 +18,7 @@
 #define ETH_8021AD	0x88a8
 #define ETH_MPLS	0x8847
 #define ETH_TEB		0x6558
+#define ETH_NSH		0x894f
 #define IPV4_LEN	20
 #define IPV6_LEN	40
 #define UDP_LEN		8
@@ -185,7 +186,23 @@ static enum xv_decap_result payload(uint16_t protocol, rte_be32_t *packet_type)
 	}
 }
 
-static enum xv_decap_result walk_vxlan(struct walk *w, bool gbp, struct tunnel *t)
+#define GPE 0x04
+#define GPE_OAM 0x01
+
+/* An OAM packet carries nothing that could be forwarded. */
+static enum xv_decap_result gpe_payload(const uint8_t *vxlan, rte_be32_t *packet_type)
+{
+	static const uint16_t types[] = {[1] = ETH_IPV4, [2] = ETH_IPV6, [3] = 0, [4] = ETH_NSH};
+	uint8_t protocol = vxlan[3];
+
+	if (vxlan[0] & GPE_OAM || protocol == 0 || protocol >= sizeof(types) / sizeof(types[0]))
+		return XV_DECAP_PROTOCOL;
+	*packet_type = types[protocol] == 0 ? 0 : XV_PACKET_TYPE(types[protocol]);
+	return XV_DECAP_OK;
+}
+
+static enum xv_decap_result walk_vxlan(struct walk *w, const struct xv_decap_port *port, struct tunnel *t,
+				       rte_be32_t *packet_type)
 {
 	enum xv_decap_result rc = need(w, 8);
 	const uint8_t *vxlan = w->data + w->offset;
@@ -194,7 +211,7 @@ static enum xv_decap_result walk_vxlan(struct walk *w, bool gbp, struct tunnel *
 		return rc;
 	if (!(vxlan[0] & 0x08))
 		return XV_DECAP_VXLAN_FLAGS;
-	if (gbp && vxlan[0] & 0x80) {
+	if (port->gbp && vxlan[0] & 0x80) {
 		t->flags |= XV_TUN_GBP;
 		t->gbp_flags = vxlan[1] & 0x48;
 		memcpy(&t->gbp_id, vxlan + 2, 2);
@@ -202,7 +219,7 @@ static enum xv_decap_result walk_vxlan(struct walk *w, bool gbp, struct tunnel *
 	t->flags |= XV_TUN_KEY;
 	t->id = xv_load_be32(vxlan + 4) >> 8;
 	w->offset += 8;
-	return XV_DECAP_OK;
+	return port->gpe && vxlan[0] & GPE ? gpe_payload(vxlan, packet_type) : XV_DECAP_OK;
 }
 
 static bool option_known(const struct xv_decap_config *config, uint32_t option)
@@ -321,7 +338,7 @@ static enum xv_decap_result walk_udp(struct walk *w, const struct xv_decap_confi
 	out->type = port->type;
 	switch (port->type) {
 	case XV_TUNNEL_VXLAN:
-		return walk_vxlan(w, port->gbp, t);
+		return walk_vxlan(w, port, t, &out->packet_type);
 	case XV_TUNNEL_GENEVE:
 		return walk_geneve(w, config, t, &out->packet_type);
 	case XV_TUNNEL_MPLS_UDP:

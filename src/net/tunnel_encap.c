@@ -19,6 +19,7 @@
 #define ETH_IPV6      0x86dd
 #define ETH_MPLS      0x8847
 #define ETH_MPLS_MC   0x8848
+#define ETH_NSH	      0x894f
 #define ETH_TEB	      0x6558 /* transparent Ethernet bridging: an Ethernet frame follows */
 #define PROTO_UDP     17
 #define PROTO_GRE     47
@@ -79,6 +80,23 @@ static uint16_t protocol_of(rte_be32_t packet_type)
 	return type >> 16 == 1 ? (uint16_t)type : 0;
 }
 
+/* The same of VXLAN-GPE. */
+static uint8_t gpe_protocol_of(rte_be32_t packet_type)
+{
+	switch (protocol_of(packet_type)) {
+	case ETH_IPV4:
+		return 1;
+	case ETH_IPV6:
+		return 2;
+	case ETH_TEB:
+		return 3;
+	case ETH_NSH:
+		return 4;
+	default:
+		return 0;
+	}
+}
+
 /* Whether options are whole ones, of options_len bytes together (RFC 8926 section 3.5). */
 static bool options_valid(const uint8_t *options, uint32_t len, bool *critical)
 {
@@ -101,6 +119,9 @@ static int check(const struct xv_encap_params *p, bool *critical)
 		return -EINVAL;
 	switch (p->type) {
 	case XV_TUNNEL_VXLAN:
+		if ((p->flags & XV_ENCAP_GPE) != 0 ? gpe_protocol_of(p->packet_type) == 0 : p->packet_type != 0)
+			return -EINVAL;
+		break;
 	case XV_TUNNEL_NVGRE:
 		if (p->packet_type != 0)
 			return -EINVAL;
@@ -232,6 +253,10 @@ static uint16_t put_vxlan(const struct xv_encap_params *p, uint8_t *vxlan)
 		put8(vxlan, 0x88);
 		put8(vxlan + 1, p->gbp_flags & 0x48);
 		memcpy(vxlan + 2, &p->gbp_id, 2);
+	}
+	if (p->flags & XV_ENCAP_GPE) {
+		put8(vxlan, 0x0c);
+		put8(vxlan + 3, gpe_protocol_of(p->packet_type));
 	}
 	put32(vxlan + 4, (uint32_t)p->id << 8);
 	return 8;

@@ -65,10 +65,17 @@ static bool parse_ip(struct bytes *b, uint16_t eth_type, struct xv_encap_params 
 
 static bool parse_vxlan(struct bytes *b, struct xv_encap_params *p)
 {
+	static const uint16_t gpe_types[] = {0, 0x0800, 0x86dd, TEB, 0x894f};
 	const uint8_t *h = take(b, 8);
 
-	if (h == NULL || (h[0] & 0x08) == 0 || (h[0] & 0x04) != 0) /* GPE is another protocol */
+	if (h == NULL || (h[0] & 0x08) == 0)
 		return false;
+	if (h[0] & 0x04) {
+		if (h[3] == 0 || h[3] >= sizeof(gpe_types) / sizeof(gpe_types[0]))
+			return false;
+		p->flags |= XV_ENCAP_GPE;
+		p->packet_type = packet_type(gpe_types[h[3]]);
+	}
 	p->type = XV_TUNNEL_VXLAN;
 	p->id = xv_load_be32(h + 4) >> 8;
 	if (h[0] & 0x80) {
@@ -198,6 +205,7 @@ int xv_ovs_tunnel_pop(const struct xv_ovs_datapath *dp, uint32_t number, bool la
 		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "action tnl_pop: no tunnel port %u", number);
 	pop.type = types[port->tunnel];
 	pop.gbp = port->gbp;
+	pop.gpe = port->tunnel == XV_OVS_TUNNEL_VXLAN; /* whatever the port is configured for, as OVS does */
 	pop.udp_port = rte_cpu_to_be_16(port->udp_port);
 	if (!last)
 		xv_actions_open(b, XV_ACT_CLONE, 0);

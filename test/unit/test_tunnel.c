@@ -341,6 +341,8 @@ static void refused(void **state)
 		assert_true(strlen(xv_decap_info[i].name) > 0 && strlen(xv_decap_info[i].explanation) > 0);
 }
 
+#define GPE(flags, protocol) MACS IPV4("0024", "11", "1493") "c000211800100000 " flags "0000" protocol " 00000100"
+
 static void configuration(void **state)
 {
 	static const uint32_t known[] = {0x010301, 0x010280};
@@ -411,6 +413,31 @@ static void configuration(void **state)
 	assert_int_equal(key.tun_flags, XV_TUN_KEY | XV_TUN_DF | XV_TUN_GBP);
 	assert_int_equal(key.tun_gbp_id, RTE_BE16(10));
 	assert_int_equal(key.tun_gbp_flags, 0x08);
+	assert_int_equal(parse_hex(GPE("0c", "01"), &c, &d, &key), XV_DECAP_OK);
+	assert_int_equal(d.packet_type, 0);
+	c.ports[1].gpe = true;
+	assert_int_equal(parse_hex(GPE("0c", "01"), &c, &d, &key), XV_DECAP_OK);
+	assert_int_equal(d.packet_type, XV_PACKET_TYPE(0x0800));
+	assert_int_equal(parse_hex(GPE("0c", "03"), &c, &d, &key), XV_DECAP_OK);
+	assert_int_equal(d.packet_type, 0);
+	assert_int_equal(parse_hex(GPE("0c", "00"), &c, &d, &key), XV_DECAP_PROTOCOL);
+	assert_int_equal(parse_hex(GPE("0c", "05"), &c, &d, &key), XV_DECAP_PROTOCOL);
+	assert_int_equal(parse_hex(GPE("0d", "01"), &c, &d, &key), XV_DECAP_PROTOCOL); /* OAM */
+	assert_int_equal(parse_hex(GPE("08", "05"), &c, &d, &key), XV_DECAP_OK);
+}
+
+static void vxlan_gpe_is_built(void **state)
+{
+	struct xv_encap_params p = {.type = XV_TUNNEL_VXLAN, .flags = XV_ENCAP_GPE, .packet_type = XV_PACKET_TYPE(0x86dd)};
+	struct xv_encap e;
+
+	assert_int_equal(xv_encap_build(&p, &e), 0);
+	assert_memory_equal(e.bytes + e.blocks * XV_ENCAP_BLOCK - 8, ((const uint8_t[]){0x0c, 0, 0, 2}), 4);
+	p.packet_type = XV_PACKET_TYPE(0x8847);
+	assert_int_equal(xv_encap_build(&p, &e), -EINVAL);
+	p.packet_type = XV_PACKET_TYPE(0x0800);
+	p.flags = 0;
+	assert_int_equal(xv_encap_build(&p, &e), -EINVAL);
 }
 
 /* Options of an earlier decap do not stay behind. */
@@ -955,7 +982,7 @@ int main(void)
 		cmocka_unit_test(truncations),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(configuration),
-		cmocka_unit_test(options_cleared),
+		cmocka_unit_test(options_cleared), cmocka_unit_test(vxlan_gpe_is_built),
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(csum_request),
 		cmocka_unit_test(requests_refused),
