@@ -2,6 +2,7 @@
 #include "control/host.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include "fastpath/conntrack.h"
 #include "fastpath/flow.h"
 #include "fastpath/ledger.h"
+#include "fastpath/worker.h"
 #include "table/rcu.h"
 
 #define HOUSEKEEPING_S   1
@@ -363,6 +365,30 @@ static void limit_free(void *arg)
 	xv_rate_limit_destroy(arg);
 }
 
+#define LEDGER_LOOKS 3
+
+/* Nobody takes packets in from it any more: those that came must have gone somewhere. What waits in outputs of others may move
+ * while we look. */
+static void check_ledger(const struct xv_host_port *p)
+{
+	uint64_t in = 0, out = 1;
+	struct xv_ledger l;
+	unsigned int looks, i;
+
+	for (looks = 0; looks < LEDGER_LOOKS && in != out; looks++) {
+		if (looks > 0)
+			xv_workers_barrier();
+		xv_ledger_read(p->port, &l);
+		in = l.rx_packets + l.copies;
+		out = l.forwarded + l.punts + l.held;
+		for (i = 0; i < XV_DROP_MAX; i++)
+			out += l.drops[i];
+	}
+	if (in != out)
+		xv_log(XV_LOG_ERROR, "host", "port %s: %" PRIu64 " packets came in, %" PRIu64 " are accounted for",
+		       p->port->name, in, out);
+}
+
 void xv_host_port_destroy(struct xv_host_port *p)
 {
 	struct xv_host *host = p->host;
@@ -372,6 +398,7 @@ void xv_host_port_destroy(struct xv_host_port *p)
 	xv_underlay_forget_port(p->port);
 	xv_gateways_forget(host->gateways, p);
 	xv_workers_forget_port(p->port);
+	check_ledger(p);
 	host->ports[p->port->id] = NULL;
 	xv_tunnel_destroy(p->tunnel);
 	xv_port_destroy(p->port);
