@@ -159,7 +159,7 @@ static bool request_datapath(struct xv_ovs_connection *c, struct xv_ovs_datapath
 		xv_ovs_datapath_destroy(dp);
 		break;
 	case XV_OVS_DP_STATS:
-		stats.flows = xv_ovs_flows_count(dp->flows);
+		xv_ovs_datapath_get_stats(dp, &stats);
 		xv_ovs_put(m, XV_OVS_DP_STATS_ITEM, &stats, sizeof(stats));
 		break;
 	case XV_OVS_PORT_ADD:

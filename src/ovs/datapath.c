@@ -8,6 +8,7 @@
 
 #include "control/model.h"
 #include "control/txn.h"
+#include "fastpath/ledger.h"
 #include "ovs/flows.h"
 #include "ovs/upcalls.h"
 
@@ -292,6 +293,31 @@ int xv_ovs_port_set(struct xv_ovs_datapath *dp, const struct xv_ovs_port_config 
 	return rc;
 }
 
+static void add_ledger(const struct xv_ovs_datapath *dp, const struct xv_ovs_port *p, uint64_t *rx, uint64_t *lost)
+{
+	const struct xv_host_port *device = xv_ovs_port_device(dp, p);
+	struct xv_ledger l;
+
+	if (device == NULL)
+		return;
+	xv_ledger_read(device->port, &l);
+	*rx += l.rx_packets;
+	*lost += l.drops[XV_DROP_UPCALL_FULL] + l.drops[XV_DROP_UPCALL_NOBODY];
+}
+
+void xv_ovs_datapath_get_stats(const struct xv_ovs_datapath *dp, struct xv_ovs_dp_stats *stats)
+{
+	uint64_t rx = dp->gone_rx, lost = dp->gone_lost;
+	unsigned int id;
+
+	for (id = 0; id < XV_MAX_PORTS; id++)
+		if (dp->by_id[id] != NULL)
+			add_ledger(dp, dp->by_id[id], &rx, &lost);
+	*stats = (struct xv_ovs_dp_stats){.missed = dp->missed + lost, .lost = lost, .flows = xv_ovs_flows_count(dp->flows)};
+	/* Packets out may miss, too. */
+	stats->hits = rx > stats->missed ? rx - stats->missed : 0;
+}
+
 int xv_ovs_port_del(struct xv_ovs_datapath *dp, uint32_t number)
 {
 	struct xv_ovs_port *p = xv_ovs_port_by_number(dp, number);
@@ -301,6 +327,7 @@ int xv_ovs_port_del(struct xv_ovs_datapath *dp, uint32_t number)
 	if (p == NULL)
 		return -ENODEV;
 	host_name(dp, p->name, name, sizeof(name));
+	add_ledger(dp, p, &dp->gone_rx, &dp->gone_lost);
 	xv_ovs_flows_forget_port(dp->flows, p);
 	rc = host_ports_change(dp, name, NULL, NULL);
 	if (rc < 0)

@@ -38,6 +38,8 @@ struct xv_ovs_datapath {
 	struct xv_ovs_port *by_id[XV_MAX_PORTS];
 	struct xv_ovs_flows *flows;
 	struct xv_ovs_upcalls *upcalls;
+	uint64_t missed;	 /* upcalls that came because no flow matched */
+	uint64_t gone_rx, gone_lost; /* of ports that are gone: received, dropped for want of room for an upcall */
 };
 
 /* 0 or -ENOMEM. */
@@ -75,6 +77,9 @@ struct xv_ovs_port *xv_ovs_port_by_number(const struct xv_ovs_datapath *dp, uint
 struct xv_ovs_port *xv_ovs_port_by_name(const struct xv_ovs_datapath *dp, const char *name, uint32_t len);
 /* The device, or NULL. */
 struct xv_host_port *xv_ovs_port_device(const struct xv_ovs_datapath *dp, const struct xv_ovs_port *port);
+
+/* Of packets as they come in; not of those that are looked up again. */
+void xv_ovs_datapath_get_stats(const struct xv_ovs_datapath *dp, struct xv_ovs_dp_stats *stats);
 
 /* From numbers to ids and back; XV_FLOW_PORT_NONE and UINT32_MAX for those that are none. */
 uint32_t xv_ovs_port_id(const struct xv_ovs_datapath *dp, uint32_t number);

@@ -80,6 +80,8 @@ static void collect(struct xv_upcall *upcall, void *arg)
 
 	if (dp == NULL || !dp->upcalls->on)
 		goto forget;
+	if (upcall->type == XV_UPCALL_MISS)
+		dp->missed++;
 	w = dp->upcalls->ports[upcall->port_id];
 	if (w == NULL)
 		w = dp->upcalls->ports[upcall->port_id] = calloc(1, sizeof(*w));
