@@ -69,7 +69,7 @@ test_packages = test $(if $(wildcard $(BUILD)/vswitchd/xvio-vswitchd),ovs)
 
 check: build
 	@tools/setup $(test_packages)
-	@tools/check unit virtio system fuzz
+	@tools/check unit virtio system fuzz ovs
 
 # Open vSwitch's own test suite with XVIO as its datapath; TESTS="1 5 50-60" for some of it.
 check-ovs: build-ovs
