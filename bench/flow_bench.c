@@ -420,7 +420,7 @@ static struct rte_mbuf *from_remote(uint32_t n)
 static struct xv_flow *one_flow(const struct xv_flow_key *key, const struct xv_flow_key *mask, struct xv_actions_builder *b)
 {
 	struct xv_flow_spec spec = {.key = key, .mask = mask, .owner = XV_FLOW_NO_OWNER};
-	struct xv_flow *flow;
+	struct xv_flow *flow = NULL;
 
 	must(xv_actions_finish(b, &spec.actions) == 0 && xv_actions_check(spec.actions, key, mask, NULL) == 0 &&
 		     xv_flow_add(&spec, &flow) == 0,
