@@ -60,10 +60,17 @@ dpif_xvio_enumerate(struct sset *all_dps, const struct dpif_class *class)
     return error == ECONNREFUSED || error == ENOENT ? 0 : error;
 }
 
+/* As the userspace datapath calls its own, where we have its name. */
 static const char *
-dpif_xvio_port_open_type(const struct dpif_class *class OVS_UNUSED, const char *type)
+tap_type(const struct dpif_class *class)
 {
-    return !strcmp(type, "internal") || !strcmp(type, "tap") ? XVIO_TAP_TYPE : type;
+    return !strcmp(class->type, "netdev") ? "tap" : XVIO_TAP_TYPE;
+}
+
+static const char *
+dpif_xvio_port_open_type(const struct dpif_class *class, const char *type)
+{
+    return !strcmp(type, "internal") || !strcmp(type, "tap") ? tap_type(class) : type;
 }
 
 static void
@@ -79,7 +86,7 @@ put_port(struct ofpbuf *request, const char *name, const char *type, enum xv_ovs
 
 /* By convention a datapath has a port of its own name, number 0, that is never in a bridge. */
 static int
-add_local_port(struct xvio_pool *pool, const char *name)
+add_local_port(struct xvio_pool *pool, const char *type, const char *name)
 {
     struct ofpbuf request, *kept;
     int error;
@@ -90,7 +97,7 @@ add_local_port(struct xvio_pool *pool, const char *name)
         return error;
     }
     xvio_request_init(&request, XV_OVS_PORT_ADD);
-    put_port(&request, name, XVIO_TAP_TYPE, XV_OVS_PORT_INTERNAL, ODP_PORT_C(0));
+    put_port(&request, name, type, XV_OVS_PORT_INTERNAL, ODP_PORT_C(0));
     xvio_put_text(&request, XV_OVS_DEVICE, name);
     kept = ofpbuf_clone(&request);
     error = xvio_transact(pool, &request, NULL);
@@ -113,7 +120,7 @@ dpif_xvio_open(const struct dpif_class *class, const char *name, bool create, st
         return error;
     }
     if (create) {
-        error = add_local_port(pool, name);
+        error = add_local_port(pool, tap_type(class), name);
         if (error) {
             xvio_pool_close(pool);
             return error;
@@ -268,7 +275,7 @@ put_device(struct ofpbuf *request, struct netdev *netdev, const char *name, odp_
     if (netdev_vport_is_vport_class(netdev->netdev_class)) {
         return EOPNOTSUPP;
     }
-    put_port(request, name, type, !strcmp(type, XVIO_TAP_TYPE) ? XV_OVS_PORT_INTERNAL : XV_OVS_PORT_KERNEL, port_no);
+    put_port(request, name, type, netdev_is_xviotap(netdev) ? XV_OVS_PORT_INTERNAL : XV_OVS_PORT_KERNEL, port_no);
     xvio_put_text(request, XV_OVS_DEVICE, name);
     return 0;
 }

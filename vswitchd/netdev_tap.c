@@ -97,12 +97,22 @@ netdev_xviotap_destruct(struct netdev *netdev)
     xvio_tap_destroy(netdev_get_name(netdev));
 }
 
+bool
+netdev_is_xviotap(const struct netdev *netdev)
+{
+    return netdev->netdev_class->construct == netdev_xviotap_construct;
+}
+
+/* Once for each type name: our own, and that of the userspace datapath's internal ports where that datapath is ours. */
 void
-netdev_xviotap_register(void)
+netdev_xviotap_register(const char *type)
 {
     struct netdev_class *class = xmemdup(&netdev_linux_class, sizeof netdev_linux_class);
 
-    class->type = XVIO_TAP_TYPE;
+    if (strcmp(type, XVIO_TAP_TYPE)) {
+        netdev_unregister_provider(type);
+    }
+    class->type = xstrdup(type);
     class->construct = netdev_xviotap_construct;
     class->destruct = netdev_xviotap_destruct;
     /* What the device receives is what the port sends. */

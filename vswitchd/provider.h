@@ -90,7 +90,8 @@ int dpif_xvio_meter_get(const struct dpif *, ofproto_meter_id, struct ofputil_me
 int dpif_xvio_meter_del(struct dpif *, ofproto_meter_id, struct ofputil_meter_stats *, uint16_t n_bands);
 
 /* netdev_tap.c */
-void netdev_xviotap_register(void);
+void netdev_xviotap_register(const char *type);
+bool netdev_is_xviotap(const struct netdev *);
 int xvio_tap_create(const char *name);
 void xvio_tap_destroy(const char *name);
 

