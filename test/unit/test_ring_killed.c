@@ -22,7 +22,7 @@
 #include "virtio/ring_place.h"
 #include "vring_line.h"
 
-#define LIVES	   (getenv("FULL") != NULL ? 60 : 20)
+#define LIVES	   (getenv("FULL") != NULL ? 60 : 8)
 #define STEPS	   200 /* instructions: about what it takes */
 #define CHUNK	   2048u
 #define FRAME_MOST 6000u /* over three buffers */
