@@ -105,9 +105,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint32_t known[] = {0x010280};
 	struct xv_decap_config config = {
-		.ports = {{RTE_BE16(XV_VXLAN_PORT), XV_TUNNEL_VXLAN, false},
-			  {RTE_BE16(XV_GENEVE_PORT), XV_TUNNEL_GENEVE, false},
-			  {RTE_BE16(XV_MPLS_UDP_PORT), XV_TUNNEL_MPLS_UDP, false}},
+		.ports = {{RTE_BE16(XV_VXLAN_PORT), XV_TUNNEL_VXLAN, false, false},
+			  {RTE_BE16(XV_GENEVE_PORT), XV_TUNNEL_GENEVE, false, false},
+			  {RTE_BE16(XV_MPLS_UDP_PORT), XV_TUNNEL_MPLS_UDP, false, false}},
 		.n_ports = 3,
 		.options = known,
 	};

@@ -29,10 +29,10 @@ static struct {
 } packet;
 
 static const struct xv_decap_config config = {
-	.ports = {{RTE_BE16(XV_VXLAN_PORT), XV_TUNNEL_VXLAN, true},
-		  {RTE_BE16(8472), XV_TUNNEL_VXLAN, false},
-		  {RTE_BE16(XV_GENEVE_PORT), XV_TUNNEL_GENEVE, false},
-		  {RTE_BE16(XV_MPLS_UDP_PORT), XV_TUNNEL_MPLS_UDP, false}},
+	.ports = {{RTE_BE16(XV_VXLAN_PORT), XV_TUNNEL_VXLAN, true, false},
+		  {RTE_BE16(8472), XV_TUNNEL_VXLAN, false, false},
+		  {RTE_BE16(XV_GENEVE_PORT), XV_TUNNEL_GENEVE, false, false},
+		  {RTE_BE16(XV_MPLS_UDP_PORT), XV_TUNNEL_MPLS_UDP, false, false}},
 	.n_ports = 4,
 	.gre = XV_DECAP_GRE | XV_DECAP_NVGRE | XV_DECAP_MPLS_GRE,
 	.n_options = XV_DECAP_ANY_OPTION,

@@ -152,9 +152,9 @@ def test_allowed(world):
         before = world.lab.show('a')
         Copy(a, b, address, mb=10).finish()
         after = world.lab.show('a')
-        # Segmentation is left to us, and then to the receiver.
+        # Segmentation is left to us, and then to the receiver: packets are larger, on average, than any frame may be.
         packets = after['rx_packets'] - before['rx_packets']
-        assert (after['rx_bytes'] - before['rx_bytes']) / packets > 2000, (before, after)
+        assert (after['rx_bytes'] - before['rx_bytes']) / packets > 1514, (before, after)
         stream.goes_on().end()
         assert world.ask(a, address, DNS, 5) == (5, '-')
         assert world.ask(a, address, NOBODY, 2) == (0, 'ECONNREFUSED')     # related

@@ -95,7 +95,7 @@ class Server:
         with contextlib.suppress(OSError):
             while True:
                 data, peer = self.socket.recvfrom(2048)
-                if data == b'stop':
+                if peer is None or data == b'stop':     # None: shut down
                     return
                 self.peers.append(peer[0])
                 self.socket.sendto(self.vm.encode() + data, peer)

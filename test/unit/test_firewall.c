@@ -170,10 +170,10 @@ static void housekeeping_tells_ports_by_few_bits(void **state)
 					 32835, 32836, 40000, 65535};
 	const unsigned int n = sizeof(ports) / sizeof(ports[0]);
 	struct xv_firewall f = {.egress = policy(XV_POLICY_ALLOW, 80), .ingress = policy(XV_POLICY_ALLOW, 80)};
-	struct {
+	union {
 		struct xv_guard guard;
-		struct xv_guard_address addresses[2];
-	} g = {.guard.n = 2};
+		uint8_t bytes[sizeof(struct xv_guard) + 2 * sizeof(struct xv_guard_address)];
+	} g = {.guard = {.n = 2}};
 	unsigned int i, j, way, ipv6;
 
 	(void)state;
@@ -255,10 +255,10 @@ static void guard_table(void **state)
 		{"router advertisement", {V6, .ip_proto = 58, .tp_src = RTE_BE16(134), .ip_src = {.bytes = {0xfe, 0x80, [11] = 0xff, 0xfe, [15] = 5}}}, false},
 		{"DHCPv6 server", {V6, .ip_proto = 17, .tp_src = RTE_BE16(547), .ip_src = {.bytes = {0xfe, 0x80, [11] = 0xff, 0xfe, [15] = 5}}}, false},
 	};
-	struct {
+	union {
 		struct xv_guard guard;
-		struct xv_guard_address addresses[3];
-	} g = {.guard.n = 3};
+		uint8_t bytes[sizeof(struct xv_guard) + 3 * sizeof(struct xv_guard_address)];
+	} g = {.guard = {.n = 3}};
 	struct xv_flow_key mask, key;
 	unsigned int i;
 
