@@ -142,7 +142,8 @@ static int create(struct xv_ovs_flows *flows, struct ovs_flow **place, const str
 	f->mask_len = op->mask.len;
 	f->actions_len = op->actions.len;
 	f->has_mask = op->mask.data != NULL;
-	memcpy(f->match, op->key.data, op->key.len);
+	if (op->key.len > 0)
+		memcpy(f->match, op->key.data, op->key.len);
 	if (op->mask.len > 0)
 		memcpy(f->match + op->key.len, op->mask.data, op->mask.len);
 	rc = xv_flow_add(&spec, &f->flow);
