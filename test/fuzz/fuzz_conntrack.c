@@ -36,6 +36,9 @@ static const uint8_t protos[4] = {6, 17, 1, 132};
 static struct rte_mempool *pool;
 static struct xv_conntrack *ct, *twin;
 static uint32_t now_ms = 1;
+static uint32_t expired_ms = 1; /* when timers were looked at */
+#define LONGEST_MS (1u << 29) /* more than any timeout */
+#define MOST_MS	   (1u << 28) /* that pass within an input */
 
 struct op {
 	uint8_t what, who, kind, len;
@@ -289,8 +292,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		bool advanced = false;
 
 		if (data[0] >= 0xfe) {
-			now_ms += data[0] == 0xff ? data[1] * data[1] * 100u : 0;
+			/* Within the bound of the timer wheel: it has to be looked at before 2^30 ms have passed. */
+			if (data[0] == 0xff && now_ms - expired_ms < MOST_MS)
+				now_ms += data[1] * data[1] * 100u;
 			if (data[0] == 0xfe) {
+				expired_ms = now_ms;
 				(void)xv_conntrack_expire(ct, now_ms);
 				(void)xv_conntrack_expire(twin, now_ms);
 			}
@@ -333,9 +339,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				   seen.key.ct_mark == other.key.ct_mark && seen.hit.dir == other.hit.dir);
 		compare();
 	}
-	now_ms += 1u << 30;
+	now_ms += LONGEST_MS;
 	clear(ct);
 	clear(twin);
+	expired_ms = now_ms;
 	FUZZ_CHECK(rte_mempool_avail_count(pool) == avail);
 	return 0;
 }

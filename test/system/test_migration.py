@@ -24,7 +24,10 @@ def ip(*arguments):
 def cable():
     """The two ends of a veth pair."""
     ends = ['xvm%da' % os.getpid(), 'xvm%db' % os.getpid()]
-    ip('link', 'add', ends[0], 'type', 'veth', 'peer', 'name', ends[1])
+    # DPDK numbers an af_packet device's fanout group by process ^ interface, and groups of two devices must differ: two processes
+    # that start one after the other never differ by just this bit.
+    index = 20000 + os.getpid() % 10000
+    ip('link', 'add', ends[0], 'index', str(index), 'type', 'veth', 'peer', 'name', ends[1], 'index', str(index ^ 0x8000))
     try:
         for end in ends:
             # What the host itself would say here is not for the guests.
