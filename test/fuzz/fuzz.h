@@ -25,5 +25,6 @@ struct rte_mempool;
 void fuzz_eal_init(void);
 /* A pool as the daemon's of n mbufs. */
 struct rte_mempool *fuzz_pool_create(const char *name, unsigned int n);
-/* These bytes, in a buffer that ends `room` bytes behind them, so that the sanitizer sees whoever goes further. */
-struct rte_mbuf *fuzz_mbuf_exact(struct rte_mempool *pool, const uint8_t *bytes, uint16_t len, uint16_t room);
+/* These bytes, `headroom` bytes into a buffer that ends `room` bytes behind them, so that the sanitizer sees whoever goes further. */
+struct rte_mbuf *fuzz_mbuf_exact(struct rte_mempool *pool, const uint8_t *bytes, uint16_t len, uint16_t headroom,
+				 uint16_t room);

@@ -134,7 +134,7 @@ static uint32_t put_frame(uint8_t *frame, const struct op *op, const uint8_t *te
 
 static struct rte_mbuf *packet(const uint8_t *frame, uint32_t len)
 {
-	struct rte_mbuf *m = fuzz_mbuf_exact(pool, frame, (uint16_t)len, 0);
+	struct rte_mbuf *m = fuzz_mbuf_exact(pool, frame, (uint16_t)len, 0, 0);
 
 	/* Else hardly a packet would get further than its checksum. */
 	m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;

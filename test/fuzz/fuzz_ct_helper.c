@@ -115,9 +115,9 @@ static void send(struct xv_conn *conn, const struct input *in, const struct piec
 
 	if (piece->flags & 2 && piece->cut < piece->len)
 		first = len - piece->len + piece->cut;
-	m = fuzz_mbuf_exact(pool, frame, (uint16_t)first, in->room);
+	m = fuzz_mbuf_exact(pool, frame, (uint16_t)first, 0, in->room);
 	if (first < len)
-		FUZZ_CHECK(rte_pktmbuf_chain(m, fuzz_mbuf_exact(pool, frame + first, (uint16_t)(len - first), 0)) == 0);
+		FUZZ_CHECK(rte_pktmbuf_chain(m, fuzz_mbuf_exact(pool, frame + first, (uint16_t)(len - first), 0, 0)) == 0);
 	if (piece->flags & 4) {
 		*xv_packet_offload(m) =
 			(struct xv_offload){.flags = XV_OFFLOAD_CSUM, .csum_start = (uint16_t)l4, .csum_offset = 16};
@@ -153,7 +153,7 @@ static void inner(const struct input *in, const uint8_t *data, uint16_t len)
 	memset(frame, 0, 62);
 	memcpy(frame + layout.l4 + 8, data, len);
 	layout.payload_end = layout.l4 + 8u + len;
-	m = fuzz_mbuf_exact(pool, frame, (uint16_t)layout.payload_end, 0);
+	m = fuzz_mbuf_exact(pool, frame, (uint16_t)layout.payload_end, 0, 0);
 	if (xv_icmp_get_inner(m, &layout, v6, &a) == 0) {
 		a.src.words[3] ^= in->port;
 		a.dst.words[3] ^= in->room;

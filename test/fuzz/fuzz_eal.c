@@ -66,19 +66,21 @@ static void external_free(void *bytes, void *opaque)
 	free(opaque);
 }
 
-struct rte_mbuf *fuzz_mbuf_exact(struct rte_mempool *pool, const uint8_t *bytes, uint16_t len, uint16_t room)
+struct rte_mbuf *fuzz_mbuf_exact(struct rte_mempool *pool, const uint8_t *bytes, uint16_t len, uint16_t headroom,
+				 uint16_t room)
 {
 	struct external *e = malloc(sizeof(*e));
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
 
 	must(e != NULL && m != NULL, "mbuf");
-	e->bytes = malloc((size_t)len + room);
+	e->bytes = malloc((size_t)headroom + len + room);
 	must(e->bytes != NULL, "memory");
-	memcpy(e->bytes, bytes, len);
+	memcpy(e->bytes + headroom, bytes, len);
 	e->info = (struct rte_mbuf_ext_shared_info){.free_cb = external_free, .fcb_opaque = e};
 	rte_mbuf_ext_refcnt_set(&e->info, 1);
-	rte_pktmbuf_attach_extbuf(m, e->bytes, (rte_iova_t)(uintptr_t)e->bytes, (uint16_t)(len + room), &e->info);
-	m->data_off = 0;
+	rte_pktmbuf_attach_extbuf(m, e->bytes, (rte_iova_t)(uintptr_t)e->bytes, (uint16_t)(headroom + len + room),
+				  &e->info);
+	m->data_off = headroom;
 	m->data_len = len;
 	m->pkt_len = len;
 	return m;

@@ -30,34 +30,9 @@ struct input {
 static struct rte_mempool *pool;
 static uint64_t rand_state;
 
-struct external {
-	struct rte_mbuf_ext_shared_info info;
-	uint8_t *bytes;
-};
-
-static void external_free(void *bytes, void *opaque)
-{
-	free(bytes);
-	free(opaque);
-}
-
 static struct rte_mbuf *external_mbuf(const uint8_t *bytes, uint16_t len)
 {
-	struct external *e = malloc(sizeof(*e));
-	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
-
-	FUZZ_CHECK(e && m);
-	e->bytes = malloc(RTE_PKTMBUF_HEADROOM + (size_t)len);
-	FUZZ_CHECK(e->bytes);
-	memcpy(e->bytes + RTE_PKTMBUF_HEADROOM, bytes, len);
-	e->info = (struct rte_mbuf_ext_shared_info){.free_cb = external_free, .fcb_opaque = e};
-	rte_mbuf_ext_refcnt_set(&e->info, 1);
-	rte_pktmbuf_attach_extbuf(m, e->bytes, (rte_iova_t)(uintptr_t)e->bytes,
-				  (uint16_t)(RTE_PKTMBUF_HEADROOM + len), &e->info);
-	m->data_off = RTE_PKTMBUF_HEADROOM;
-	m->data_len = len;
-	m->pkt_len = len;
-	return m;
+	return fuzz_mbuf_exact(pool, bytes, len, RTE_PKTMBUF_HEADROOM, 0);
 }
 
 static uint32_t roll(uint32_t n)

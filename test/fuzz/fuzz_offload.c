@@ -28,30 +28,9 @@ struct input {
 
 static struct rte_mempool *pool;
 
-struct external {
-	struct rte_mbuf_ext_shared_info info;
-	uint8_t bytes[];
-};
-
-static void external_free(void *bytes, void *opaque)
-{
-	free(opaque);
-}
-
 static struct rte_mbuf *external_mbuf(const uint8_t *bytes, uint16_t len)
 {
-	struct external *e = malloc(sizeof(*e) + len);
-	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
-
-	FUZZ_CHECK(e && m);
-	memcpy(e->bytes, bytes, len);
-	e->info = (struct rte_mbuf_ext_shared_info){.free_cb = external_free, .fcb_opaque = e};
-	rte_mbuf_ext_refcnt_set(&e->info, 1);
-	rte_pktmbuf_attach_extbuf(m, e->bytes, (rte_iova_t)(uintptr_t)e->bytes, len, &e->info);
-	m->data_off = 0;
-	m->data_len = len;
-	m->pkt_len = len;
-	return m;
+	return fuzz_mbuf_exact(pool, bytes, len, 0, 0);
 }
 
 static struct rte_mbuf *build(const struct input *in, const uint8_t *frame, uint32_t len)

@@ -9,7 +9,7 @@ import ovs
 from guest import Guest, Nic, Ping, wait
 from ovs_lab import OvsLab
 
-pytestmark = pytest.mark.skipif(not ovs.is_built(), reason='xvio-vswitchd is not built: tools/setup ovs, and build again')
+pytestmark = pytest.mark.skipif(not ovs.is_built(), reason='xvio-vswitchd is not built: make build-ovs')
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from guest import wait
 from ovs_lab import OvsLab
 from xvio import Error, program
 
-pytestmark = pytest.mark.skipif(not ovs.is_built(), reason='xvio-vswitchd is not built: tools/setup ovs, and build again')
+pytestmark = pytest.mark.skipif(not ovs.is_built(), reason='xvio-vswitchd is not built: make build-ovs')
 
 
 @pytest.fixture
