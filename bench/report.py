@@ -18,11 +18,11 @@ def label(row):
 def table(rows, machine):
     """Text for the terminal."""
     def number(v, fmt):
-        return format("-", ">" + fmt.split(".")[0]) if v is None else format(v, fmt)
+        return format("-", ">" + fmt.lstrip("+").split(".")[0]) if v is None else format(v, fmt)
 
     out = [machine["description"],
            f"{'case':12} {'system':9} {'cycles/packet':>20} {'Mpps':>7} {'busy':>5} {'burst':>6} "
-           f"{'loss':>6} {'x xvio':>7} {'flows':>8} {'rules':>5}  load"]
+           f"{'loss':>6} {'x xvio':>7} {'- wire':>7} {'flows':>8} {'rules':>5}  load, CPUs apart"]
     for r in rows:
         head = f"{label(r):12} {r['system']:9} "
         if "unsupported" in r or "error" in r:
@@ -31,15 +31,20 @@ def table(rows, machine):
         elif r["case"] == "idle":
             us = r["first_packet_us"]
             out.append(head + f"CPU {r['cpu_percent']:.2f} % with {r['ports']} idle guests; first "
-                       f"packet {us['p50']:.1f} us (p99 {us['p99']:.1f}, max {us['max']:.1f}), "
-                       f"loss {r['loss']}")
+                       f"packet {us['p50']:.1f} us (p99 {us['p99']:.1f}, max {us['max']:.1f}), loss "
+                       f"{r['loss']}; a sleeping thread of this machine wakes after "
+                       f"{r['machine_wake_us']['p50']:.1f} us (p99 {r['machine_wake_us']['p99']:.1f})")
         else:
             c = r["cycles_per_packet"]
             cycles = f"{c['median']:.1f} [{c['min']:.0f}-{c['max']:.0f}]"
             out.append(head + f"{cycles:>20} {r['mpps']:7.2f} {r['busy']:5.2f} "
                        f"{number(r['burst'], '6.1f')} {r['loss']:6d} "
-                       f"{number(r['ratio_to_xvio'], '7.2f')} {r['flows']:8d} {r['rules']:5d}  "
-                       f"{r['load_cycles_per_packet']:.0f} cycles/frame")
+                       f"{number(r['ratio_to_xvio'], '7.2f')} {number(r.get('over_wire'), '+7.1f')} "
+                       f"{r['flows']:8d} {r['rules']:5d}  {r['load_cycles_per_packet']:.0f} cycles/frame, "
+                       f"{r['cpu_distance_cycles']:.0f}")
+            if "machine_lines_cycles" in r:
+                out.append(f"{'':12} touching the memory of so many rings, and nothing else: "
+                           f"{r['machine_lines_cycles']:.1f} cycles")
             if "cycles_per_connection" in r:
                 out.append(f"{'':12} {r['connections_per_s'] / 1e6:.3f} million connections a second, of a "
                            f"question and an answer: {r['cycles_per_connection']['median']:.0f} "

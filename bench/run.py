@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same load through XVIO, OVS-DPDK and testpmd, taking turns.
 
+A round is every case through every system once: a machine that changes meanwhile changes for all of them, and only
+what stands in one round is compared (ratios, and what a case costs beyond the wire, are medians of the rounds' own).
+
 Environment: CASES="wire-split l2" runs only those, SYSTEMS likewise, QUICK=1 is one short round.
 Writes BUILD/bench/results.json (a list of rows) and BUILD/bench/report.svg, prints a table.
 """
@@ -195,9 +198,19 @@ class Bench:
         return dict(churned, loss=quiet["loss"] + churned["loss"], offered_mpps=rate / 1e6,
                     quiet_cycles=quiet["cycles_per_packet"], churn=system.churn_rate())
 
+    def machine(self, *what):
+        """What the machine takes for itself, now: see machine.c."""
+        out = subprocess.check_output([f"{self.build}/bench/bench-machine", *what], text=True)
+        return [float(word) for word in out.split()]
+
     def undisturbed(self, name, case):
         for _ in range(RETRIES):
             s = self.once(name, case)
+            s["cpu_distance"], = self.machine("distance")
+            if case.name == "idle":
+                s["machine_wake_us"] = self.machine("wake")
+            elif case.name.startswith("density"):
+                s["machine_lines"], = self.machine("lines", str(case.ports), str(case.ring_size))
             # the control plane of `churn` disturbs on purpose
             if s.get("waited", 0) <= WAITED_MOST or case.churn:
                 break
@@ -223,11 +236,11 @@ class Bench:
             shutil.rmtree(directory)
 
     def run(self, cases, names):
-        samples, rows = {}, []
+        samples, rows = {}, []  # samples[name, case][round]
         why = {(n, c): installed(n) or SYSTEMS[n](self.build, None, False).unsupported(c)
                for n in names for c in cases}
-        for case in cases:
-            for i in range(1 if case.name == "idle" else self.rounds):
+        for i in range(self.rounds):
+            for case in cases if i == 0 else [c for c in cases if c.name != "idle"]:
                 for name in names:
                     if why[name, case]:
                         continue
@@ -238,18 +251,18 @@ class Bench:
                         why[name, case] = ("error", str(e).splitlines()[0])
                         continue
                     samples.setdefault((name, case), []).append(s)
-                    print(f"  {case.name}{f' {case.ports} ports' if case.ports > 2 else ''} {name} "
-                          f"round {i + 1}: " + (f"{s['cycles_per_packet']:.1f} cycles/packet, "
-                                                f"{s['mpps']:.2f} Mpps, busy {s['busy']:.2f}"
-                                                if case.name != "idle" else
-                                                f"{s['cpu_percent']:.2f} % CPU"), flush=True)
+                    print(f"  round {i + 1} {case.name}{f' {case.ports} ports' if case.ports > 2 else ''} {name}: " +
+                          (f"{s['cycles_per_packet']:.1f} cycles/packet, {s['mpps']:.2f} Mpps, "
+                           f"busy {s['busy']:.2f}, CPUs {s['cpu_distance']:.0f} cycles apart"
+                           if case.name != "idle" else f"{s['cpu_percent']:.2f} % CPU"), flush=True)
+        wire = next((samples.get(("xvio", c)) for c in cases if c.name == "wire-split"), None)
         for case in cases:
             base = samples.get(("xvio", case))
             for name in names:
-                rows.append(self.row(case, name, samples.get((name, case)), base, why[name, case]))
+                rows.append(self.row(case, name, samples.get((name, case)), base, wire, why[name, case]))
         return rows
 
-    def row(self, case, name, samples, base, why):
+    def row(self, case, name, samples, base, wire, why):
         row = {"case": case.name, "system": name, "ring": case.ring, "ports": case.ports,
                "ring_size": case.ring_size, "frame_bytes": case.frame_bytes,
                "flows": max(case.flows, case.ports), "rules": case.rules, "hugepages": self.hugepages, "rounds": len(samples or [])}
@@ -261,7 +274,8 @@ class Bench:
             row[key] = sum(s[key] for s in samples)
         if case.name == "idle":
             return dict(row, cpu_percent=samples[0]["cpu_percent"],
-                        first_packet_us=samples[0]["first_packet_us"])
+                        first_packet_us=samples[0]["first_packet_us"],
+                        machine_wake_us=dict(zip(("p50", "p99"), samples[0]["machine_wake_us"])))
 
         def median(ss, key):
             return statistics.median(s[key] for s in ss)
@@ -285,8 +299,17 @@ class Bench:
         if case.connect:
             row["cycles_per_connection"] = {k: 2 * v for k, v in row["cycles_per_packet"].items()}
             row["connections_per_s"] = row["mpps"] * 1e6
-        row["ratio_to_xvio"] = (statistics.median(cycles) / median(base, "cycles_per_packet")
-                                if base else None)
+        row["cpu_distance_cycles"] = median(samples, "cpu_distance")
+        if "machine_lines" in samples[0]:
+            row["machine_lines_cycles"] = median(samples, "machine_lines")
+
+        def of_rounds(compare, others):
+            return statistics.median(compare(s["cycles_per_packet"], o["cycles_per_packet"])
+                                     for s, o in zip(samples, others)) if others else None
+
+        row["ratio_to_xvio"] = of_rounds(lambda own, xvio: own / xvio, base)
+        if name == "xvio" and case.topology != "wire":
+            row["over_wire"] = of_rounds(lambda own, wire: own - wire, wire)
         return row
 
 
