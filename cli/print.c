@@ -55,6 +55,7 @@ static const struct {
 	{"group",
 	 {{"NAME", "name", FORMAT_TEXT},
 	  {"RULES", "rules", FORMAT_SIZE},
+	  {"INCLUDES", "includes", FORMAT_TEXT},
 	  {"PORTS", "ports", FORMAT_TEXT}}},
 	{"rule",
 	 {{"RULE", "rule", FORMAT_TEXT},

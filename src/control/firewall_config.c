@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/groups.h"
 #include "control/match.h"
 #include "control/model.h"
 #include "control/policy_config.h"
@@ -197,31 +198,18 @@ int xv_firewall_config_check_port(const json_t *port, const char **key, char *te
 	return 0;
 }
 
-static bool is_in(const json_t *port, const char *group)
-{
-	size_t i;
-	json_t *name;
-
-	json_array_foreach (json_object_get(port, "groups"), i, name) {
-		if (strcmp(json_string_value(name), group) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* ---- Derivation ---- */
 
-/* Rules for an address of each port in the group; a group of nobody matches nobody. */
-static void add_for_members(json_t *rules, const json_t *model, const json_t *rule, const char *group, const char *name,
+/* Rules for an address of each of these ports; a group of nobody matches nobody. */
+static void add_for_members(json_t *rules, const json_t *model, const json_t *rule, const json_t *members, const char *name,
 			    uint32_t counter)
 {
-	const char *unused;
-	json_t *port, *address;
-	size_t i;
+	json_t *member, *address;
+	size_t i, n;
 
-	json_object_foreach (json_object_get(model, "port"), unused, port) {
-		if (!is_in(port, group))
-			continue;
+	json_array_foreach (members, n, member) {
+		const json_t *port = xv_model_get(model, "port", json_string_value(member));
+
 		json_array_foreach (json_object_get(port, "addresses"), i, address) {
 			const char *text = json_string_value(address);
 			json_t *proto = json_object_get(rule, "protocol"), *version = json_object_get(rule, "ip_version"), *r;
@@ -240,13 +228,13 @@ static void add_for_members(json_t *rules, const json_t *model, const json_t *ru
 	}
 }
 
-/* A policy of all rules of the groups that are about this direction, in order. */
-static json_t *derive_policy(const json_t *model, const json_t *counters, const json_t *port, bool egress)
+/* A policy of all rules of these groups that are about this direction, in order. members: of each group. */
+static json_t *derive_policy(const json_t *model, const json_t *counters, const json_t *members, const json_t *groups, bool egress)
 {
 	json_t *rules = json_array(), *group_name, *rule;
 	size_t i, n;
 
-	json_array_foreach (json_object_get(port, "groups"), i, group_name) {
+	json_array_foreach (groups, i, group_name) {
 		const char *group = json_string_value(group_name);
 
 		json_array_foreach (json_object_get(xv_model_get(model, "group", group), "rules"), n, rule) {
@@ -262,7 +250,7 @@ static json_t *derive_policy(const json_t *model, const json_t *counters, const 
 			else
 				snprintf(name, sizeof(name), "%s/%zu", group, n + 1);
 			if (remote_group != NULL) {
-				add_for_members(rules, model, rule, remote_group, name, counter);
+				add_for_members(rules, model, rule, json_object_get(members, remote_group), name, counter);
 				continue;
 			}
 			r = policy_rule(rule, text_of(rule, "remote"));
@@ -289,18 +277,22 @@ static json_t *derive_guard(const json_t *port)
 
 int xv_firewalls_derive(json_t *model, const json_t *counters)
 {
-	json_t *firewalls = json_object(), *tracked = json_object(), *port;
+	json_t *firewalls = json_object(), *tracked = json_object(), *members = xv_groups_members(model), *port, *groups;
 	const char *name;
 
 	json_object_foreach (json_object_get(model, "port"), name, port) {
 		if (json_object_get(port, "groups") == NULL)
 			continue;
+		groups = xv_groups_of(model, port);
 		json_object_set_new(tracked, text_of(port, "network"), json_true());
 		json_object_set_new(firewalls, name,
-					    json_pack("{s:s, s:o, s:o, s:o}", "name", name, "egress",
-						      derive_policy(model, counters, port, true), "ingress",
-						      derive_policy(model, counters, port, false), "guard", derive_guard(port)));
+				    json_pack("{s:s, s:o, s:o, s:o}", "name", name,
+					      "egress", derive_policy(model, counters, members, groups, true),
+					      "ingress", derive_policy(model, counters, members, groups, false),
+					      "guard", derive_guard(port)));
+		json_decref(groups);
 	}
+	json_decref(members);
 	return json_object_set_new(model, "firewall", firewalls) < 0 || json_object_set_new(model, "tracked", tracked) < 0
 		       ? -ENOMEM
 		       : 0;

@@ -10,6 +10,7 @@
 #include "control/check.h"
 #include "control/firewall_config.h"
 #include "control/gateway_config.h"
+#include "control/groups.h"
 #include "control/hostfile.h"
 #include "control/tunnels.h"
 #include "fastpath/conntrack.h"
@@ -677,6 +678,13 @@ static int validate_together(const json_t *model, const struct place *at,
 			       "%s", text);
 }
 
+static int validate_group(const json_t *model, const struct place *at, const json_t *group)
+{
+	int rc = check_remote_groups(model, at, group);
+
+	return rc == 0 ? validate_together(model, at, xv_groups_check) : rc;
+}
+
 int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t *allowed,
 		      struct xv_err *err)
 {
@@ -709,7 +717,7 @@ int xv_model_validate(const json_t *model, const json_t *lines, const cpu_set_t 
 			else if (rc == 0 && strcmp(type->name, "port") == 0)
 				rc = validate_port(used, &at, object);
 			else if (rc == 0 && strcmp(type->name, "group") == 0)
-				rc = check_remote_groups(model, &at, object);
+				rc = validate_group(model, &at, object);
 			else if (rc == 0 && strcmp(type->name, "wire") == 0)
 				rc = validate_wire(used, model, &at, object);
 			else if (rc == 0 && strcmp(type->name, "network") == 0)

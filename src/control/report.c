@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "control/groups.h"
 #include "control/model.h"
 #include "control/rule_counts.h"
 #include "control/tunnels.h"
@@ -144,18 +145,11 @@ static json_t *rules_of(const struct xv_host *host, const char *type, const char
 json_t *xv_report_group(const struct xv_host *host, const char *name)
 {
 	json_t *object = json_copy(xv_model_get(host->model, "group", name));
-	json_t *ports = json_array(), *port, *group;
-	const char *port_name;
-	size_t i;
+	json_t *members = xv_groups_members(host->model);
 
-	json_object_foreach (json_object_get(host->model, "port"), port_name, port) {
-		json_array_foreach (json_object_get(port, "groups"), i, group) {
-			if (strcmp(json_string_value(group), name) == 0)
-				json_array_append_new(ports, json_string(port_name));
-		}
-	}
 	json_object_set_new(object, "rules", rules_of(host, "group", name));
-	json_object_set_new(object, "ports", ports);
+	json_object_set(object, "ports", json_object_get(members, name));
+	json_decref(members);
 	return object;
 }
 

@@ -436,6 +436,13 @@ static const struct xv_key group_keys[] = {
 	 .def = "[]",
 	 .example = "[{direction: ingress, protocol: tcp, port: 80}]",
 	 .help = "the first one that matches decides; what none matches is denied"},
+	{.name = "includes",
+	 .type = XV_TYPE_NAMES,
+	 .ref = "group",
+	 .min = 1,
+	 .max = 64,
+	 .example = "[monitored, ssh]",
+	 .help = "groups that the ports of this one are in, too, as if they named them behind it; unset = none"},
 	{.name = NULL},
 };
 

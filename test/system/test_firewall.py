@@ -398,6 +398,55 @@ def test_remote_group(lab):
     lab.dropped('a', 'firewall', before=before)
 
 
+def test_included_groups(lab):
+    """A VM has the rules of what its groups include, and is a member of those: one change, and it is undone by one."""
+    web, web_server = lab.stream('a', 'b', 80)
+    lab.listen('b', 8443)
+    lab.refused_by_silence('a', 'b', 8443)
+    lab.listen('a', 9100)
+    lab.refused_by_silence('b', 'a', 9100)
+    lab.daemon.rpc('group.add', name='tls', rules=[{'direction': 'ingress', 'protocol': 'tcp', 'port': 8443, 'name': 'alt'},
+                                                   {'direction': 'egress', 'protocol': 'tcp', 'port': 9100, 'name': 'scrape'}])
+    lab.daemon.rpc('group.add', name='site', includes=['tls'])
+    lab.daemon.rpc('rule.add', rule='client/metrics', direction='ingress', protocol='tcp', port='9100', remote_group='tls')
+    try:
+        lab.ctl('group', 'set', 'web', 'includes=site')
+        client = lab.connect('a', 'b', 8443)     # by b's rules
+        other = lab.connect('b', 'a', 9100)      # by what a's rules say of its members
+        assert lab.passes(web, web_server)
+        assert lab.daemon.rpc('group.show', name='tls')['ports'] == ['b'] == lab.daemon.rpc('group.show', name='site')['ports']
+        text = lab.ctl('policy', 'test', 'port=a', 'to=b', 'proto=tcp', 'dst_port=8443')
+        assert re.search(r'^ingress of b +group tls, rule alt: allow$', text, re.M), text
+        text = lab.ctl('policy', 'test', 'port=b', 'to=a', 'proto=tcp', 'dst_port=9100')
+        assert re.search(r'^egress of b +group tls, rule scrape: allow\ningress of a +group client, rule metrics: allow$', text, re.M), text
+        assert int(lab.daemon.rpc('rule.show', rule='tls/alt')['packets']) >= 3
+        # A cycle is refused, and nothing has changed; so is a file that has one.
+        before = lab.daemon.rpc('group.list')
+        for name, way in ('tls', 'web -> site -> tls -> web'), ('site', 'web -> site -> web'), ('web', 'web -> web'):
+            with pytest.raises(Error) as e:
+                lab.daemon.rpc('group.set', name=name, includes=['web'])
+            assert str(e.value).endswith('%s is a cycle: a group cannot include itself, neither directly nor through others' % way)
+        file = lab.daemon.dir / 'cycle.yaml'
+        file.write_text('networks:\n  - name: blue\ngroups:\n  - {name: x, includes: [y]}\n  - {name: y, includes: [x]}\n')
+        done = subprocess.run([program('xvioctl'), '-s', lab.daemon.api, 'apply', str(file)], capture_output=True, text=True)
+        assert done.returncode != 0 and 'cycle.yaml:4: group x: includes: x -> y -> x is a cycle' in done.stderr, done
+        assert [dict(g, rules=None) for g in before] == [dict(g, rules=None) for g in lab.daemon.rpc('group.list')]
+        assert lab.passes(web, web_server)
+        # It is not included any more: what it allowed stops, the rest goes on.
+        lab.ctl('group', 'set', 'web', 'includes=')
+        drops = {vm: lab.drops(vm) for vm in 'ab'}
+        client.send(b'x')
+        other.send(b'y')
+        for vm in 'ab':
+            lab.dropped(vm, 'firewall', before=drops[vm])
+        assert lab.passes(web, web_server)
+    finally:
+        lab.daemon.rpc('group.set', name='web', includes=None)
+        lab.daemon.rpc('group.set', name='client', rules=GROUPS['client'])
+        for name in 'site', 'tls':
+            lab.daemon.rpc('group.del', name=name)
+
+
 def test_a_change_cuts_what_it_forbids(lab):
     """... and nothing else."""
     web, web_server = lab.stream('a', 'b', 80)

@@ -49,6 +49,15 @@ static void mistakes(void **state)
 		 "host.yaml:4: group web: group rule 1: remote: means IPv4, but ip_version means IPv6"},
 		{RULE "{direction: ingress, remote: 10.0.0.0/8, remote_group: web}\n",
 		 "host.yaml:4: group web: group rule 1: remote_group: says who may be at the other end"},
+		/* groups that include themselves */
+		{"groups:\n  - name: web\n    includes: [web]\n",
+		 "host.yaml:3: group web: includes: web -> web is a cycle: a group cannot include itself, neither directly nor through others"},
+		{"groups:\n  - name: web\n    includes: [all]\n  - name: all\n    includes: [db, app]\n  - name: app\n    includes: [web]\n  - name: db\n",
+		 "host.yaml:3: group web: includes: web -> all -> app -> web is a cycle: "},
+		{"groups:\n  - name: web\n    includes: [a]\n  - name: a\n    includes: [b]\n  - name: b\n    includes: [a]\n",
+		 "host.yaml:5: group a: includes: a -> b -> a is a cycle: "},
+		{"groups:\n  - name: web\n    includes: [wob]\n", "host.yaml:3: group web: includes: there is no group \"wob\"; did you mean \"web\"?"},
+		{"groups:\n  - name: web\n    includes: [a, a]\n  - name: a\n", "host.yaml:3: group web: includes: names a twice"},
 		/* reserved ranges */
 		{RULE "{direction: ingress, remote: 127.0.0.1}\n",
 		 "host.yaml:4: group web: group rule 1: remote: 127.0.0.1/32 is reserved: for loopback, inside of a host"},
@@ -118,7 +127,7 @@ static json_t *parse(const char *text)
 	return model;
 }
 
-/* Remote groups are addresses of ports, nothing is inherited: groups that name one another, and themselves, are no cycle. */
+/* Remote groups are addresses of ports, nothing is included: groups that name one another, and themselves, are no cycle. */
 static void groups_that_name_one_another(void **state)
 {
 	json_t *model = parse(NETWORK
@@ -146,6 +155,51 @@ static void groups_that_name_one_another(void **state)
 	assert_int_equal(xv_model_del(model, xv_schema_object("group"), "a", &err), -EBUSY);
 	assert_string_equal(err.text, "is used by group b");
 	assert_int_equal(xv_model_del(model, xv_schema_object("group"), "b", &err), 0);
+	json_decref(model);
+}
+
+/* The rules of a port's firewall: "GROUP/RULE SOURCE" each. */
+static void rules_are(const json_t *model, const char *port, const char *expected)
+{
+	json_t *rule, *ingress = json_object_get(xv_model_get(model, "firewall", port), "ingress");
+	char text[400] = "";
+	size_t i, n = 0;
+
+	json_array_foreach (json_object_get(ingress, "rules"), i, rule) {
+		const char *source = json_string_value(json_object_get(rule, "source"));
+
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s %s", i > 0 ? ", " : "",
+				      json_string_value(json_object_get(rule, "name")), source != NULL ? source : "any");
+	}
+	assert_string_equal(text, expected);
+}
+
+/* A port is in what its groups include: it has their rules, each group's once and where it comes first, and is a member of all. */
+static void groups_include_others(void **state)
+{
+	json_t *model = parse(NETWORK
+			      "groups:\n"
+			      "  - {name: web, includes: [app, base], rules: [{direction: ingress, protocol: tcp, port: 80}]}\n"
+			      "  - {name: base, rules: [{direction: ingress, name: peers, remote_group: base}]}\n"
+			      "  - {name: app, includes: [base, ops], rules: [{direction: ingress, remote_group: app}]}\n"
+			      "  - {name: ops, rules: [{direction: ingress, name: ssh, protocol: tcp, port: 22, remote_group: web}]}\n"
+			      "ports:\n"
+			      "  - {name: p, kind: dummy, network: blue, groups: [ops, web], mac: '02:00:00:00:00:01', addresses: [10.0.0.1]}\n"
+			      "  - {name: q, kind: dummy, network: blue, groups: [app], mac: '02:00:00:00:00:02', addresses: [10.0.0.2]}\n"
+			      "  - {name: r, kind: dummy, network: blue, groups: [base], mac: '02:00:00:00:00:03', addresses: [10.0.0.3]}\n");
+	struct xv_err err = {0};
+
+	(void)state;
+	assert_int_equal(xv_firewalls_derive(model, NULL), 0);
+	rules_are(model, "p", "ops/ssh 10.0.0.1, web/1 any, app/1 10.0.0.1, app/1 10.0.0.2, "
+			      "base/peers 10.0.0.1, base/peers 10.0.0.2, base/peers 10.0.0.3");
+	rules_are(model, "q", "app/1 10.0.0.1, app/1 10.0.0.2, base/peers 10.0.0.1, base/peers 10.0.0.2, base/peers 10.0.0.3, "
+			      "ops/ssh 10.0.0.1");
+	rules_are(model, "r", "base/peers 10.0.0.1, base/peers 10.0.0.2, base/peers 10.0.0.3");
+	/* Who is included cannot go. */
+	json_object_del(xv_model_get(model, "port", "r"), "groups");
+	assert_int_equal(xv_model_del(model, xv_schema_object("group"), "base", &err), -EBUSY);
+	assert_string_equal(err.text, "is used by group web");
 	json_decref(model);
 }
 
@@ -199,6 +253,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mistakes),
 		cmocka_unit_test(groups_that_name_one_another),
+		cmocka_unit_test(groups_include_others),
 		cmocka_unit_test(timeouts_are_those_of_connection_tracking),
 		cmocka_unit_test(timeouts_keep_their_numbers),
 	};
