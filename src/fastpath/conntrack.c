@@ -650,7 +650,9 @@ bool xv_conntrack_would_advance(struct xv_conntrack *ct, const struct xv_ct_hit 
 		return false;
 	xv_conn_lock(conn);
 	alive = atomic_load_explicit(&conn->generation, memory_order_acquire) == hit->generation;
-	memcpy(&trial, conn, offsetof(struct xv_conn, label));
+	/* Not the lock: others may be waiting for it. */
+	memcpy(&trial.state, &conn->state, offsetof(struct xv_conn, label) - offsetof(struct xv_conn, state));
+	xv_conn_set_expires(&trial, xv_conn_expires(conn));
 	xv_conn_unlock(conn);
 	return alive && !(trial.flags & XV_CONN_HELPER) && !xv_conn_is_expired(&trial, now_ms) &&
 	       xv_ct_hot(&trial, hit->dir, data + l4, len, proto, xv_ct_timeouts(ct, trial.timeouts), now_ms) == XV_CT_VALID;
