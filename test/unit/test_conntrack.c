@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connection tracking by hand: states as OVS names them, zones, marks, limits, eviction, timeouts, memory. The clock is a number. */
+/* Connection tracking by hand: states as OVS names them, zones, marks, limits, eviction, timeouts. The clock is a number. */
 #include "unit.h"
 
 #include <errno.h>
 #include <linux/netfilter/nf_conntrack_common.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ct_frame.h"
 #include "fastpath/conntrack.h"
@@ -852,87 +849,6 @@ static void walking(void **state)
 	assert_int_equal(stats().deleted, 3000);
 }
 
-/* Connections come and go, by time, deletion and eviction, in a table that is nearly full; nothing gets lost. */
-static void nothing_leaks(void **state)
-{
-	const uint32_t total = getenv("FULL") ? 10000000 : 300000, size = 20000;
-	struct xv_conntrack_stats s;
-	uint32_t i, full_memory = 0;
-
-	(void)state;
-	(void)teardown(NULL);
-	assert_int_equal(open_table(size, size / 4), 0);
-	for (i = 0; i < total; i++) {
-		struct ct_frame f = udp;
-
-		f.src = i;
-		f.ipv6 = i & 1;
-		assert_int_equal(ct_send(ct, &f, (uint16_t)(i % 8), COMMIT, now), NEW);
-		if (i % 3 == 0)
-			assert_true(is_stored(&f, (uint16_t)(i % 8)));
-		if (i % 5 == 0) {
-			struct xv_ct_tuple tuple = ct_frame_tuple(&f, (uint16_t)(i % 8));
-
-			assert_int_equal(xv_conntrack_delete(ct, &tuple, now), 0);
-		}
-		now += i % 2;
-		if (i % 64 == 0)
-			(void)xv_conntrack_expire(ct, now);
-		if (i == total / 2)
-			full_memory = (uint32_t)stats().memory_bytes;
-	}
-	s = stats();
-	assert_true(s.evicted > 0 && s.expired > 0 && s.deleted > 0);
-	assert_int_equal(s.refused_full, 0);
-	assert_true(s.memory_bytes <= full_memory * 1.05);
-	now += 200 * S;
-	expire_all();
-	s = stats();
-	assert_int_equal(s.connections, 0);
-	assert_int_equal(s.half_open, 0);
-	assert_int_equal(s.inserted, total);
-	/* All of it can be used again. */
-	for (i = 0; i < size; i++) {
-		struct ct_frame f = udp;
-
-		f.src = i;
-		assert_int_equal(ct_send(ct, &f, (uint16_t)i, COMMIT, now), NEW);
-	}
-	assert_int_equal(stats().connections, size);
-}
-
-static size_t resident_bytes(void)
-{
-	FILE *f = fopen("/proc/self/statm", "r");
-	unsigned long pages = 0;
-
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%*u %lu", &pages), 1);
-	(void)fclose(f);
-	return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
-/* Memory for the next connections is there before they are, in bounded steps; none as long as there has been no connection. */
-static void memory_is_provided(void **state)
-{
-	unsigned int steps;
-	size_t before;
-
-	(void)state;
-	(void)teardown(NULL);
-	assert_int_equal(open_table(100000, 100), 0); /* of 25 MB */
-	before = resident_bytes();
-	assert_false(xv_conntrack_provide(ct));
-	assert_true(resident_bytes() < before + (1 << 20));
-	assert_int_equal(ct_send(ct, &udp, 1, COMMIT, now), NEW);
-	before = resident_bytes();
-	for (steps = 0; xv_conntrack_provide(ct); steps++)
-		assert_true(steps < 20);
-	assert_true(steps > 4);
-	assert_true(resident_bytes() > before + (16 << 20));
-	assert_false(xv_conntrack_provide(ct));
-}
-
 static void bad_configurations(void **state)
 {
 	struct xv_conntrack_config config = {.connections = 0, .half_open_per_port = 1};
@@ -975,8 +891,6 @@ int main(void)
 		TEST(recall),
 		TEST(flushing_some),
 		TEST(walking),
-		TEST(nothing_leaks),
-		TEST(memory_is_provided),
 		TEST(bad_configurations),
 	};
 
