@@ -51,13 +51,13 @@ const struct xv_fused_context *xv_fused_context(struct xv_fused *fused, uint16_t
 	uint64_t hash = key->in_port;
 	unsigned int i;
 
+	/* Only Ethernet is looked up. A tunnel may carry other packets in between, by the same outer headers. */
+	if (unlikely(key->packet_type != 0))
+		return NULL;
 	if (likely(c != NULL && is_of(c, port, key))) {
 		c->used = tick;
 		return c;
 	}
-	/* Only Ethernet is looked up. */
-	if (key->packet_type != 0)
-		return NULL;
 	for (i = 0; i < XV_FLOW_STAGE_L2 - XV_FLOW_STAGE_TUNNEL; i++)
 		hash = mix(hash ^ words[i], fused->secret[i % 2]);
 	set = &fused->contexts[hash % (CONTEXTS / CONTEXT_WAYS) * CONTEXT_WAYS];

@@ -498,6 +498,56 @@ static void both_sides_of_a_tunnel_are_fused(void **state)
 	assert_int_equal(packets_of(flows[0]), 11);
 }
 
+/* One GRE tunnel carries Ethernet and bare IP in turn: what tells them apart is not in the outer headers. */
+static void ethernet_and_ip_in_one_tunnel(void **state)
+{
+	const struct xv_action_tunnel_pop pop = {.type = XV_TUNNEL_GRE};
+	const struct xv_flow_key outer = {.ip_proto = 47}, outer_mask = {.ip_proto = 0xff, .ip_frag = 0xff};
+	const struct xv_flow_key mask = {.packet_type = UINT32_MAX, .ip_proto = 0xff};
+	const struct xv_encap_packet packet = {.hash = 1};
+	struct xv_action_push_eth eth = {0};
+	struct xv_flow_key inner = {.in_port = POP_PORT, .ip_proto = 17};
+	struct xv_actions_builder b;
+	struct xv_actions *actions;
+	struct xv_flow *flows[3];
+	unsigned int i;
+
+	(void)state;
+	bind_flows();
+	xv_actions_begin(&b);
+	xv_actions_add(&b, XV_ACT_TUNNEL_POP, POP_PORT, &pop, sizeof(pop));
+	assert_int_equal(xv_actions_finish(&b, &actions), 0);
+	flows[0] = add_flow(0, &outer, &outer_mask, actions);
+	flows[1] = add_flow(0, &inner, &mask, output_to(1));
+	inner.packet_type = XV_PACKET_TYPE(0x0800);
+	memcpy(eth.dst, mac_b, 6);
+	xv_actions_begin(&b);
+	xv_actions_add(&b, XV_ACT_PUSH_ETH, 0, &eth, sizeof(eth));
+	xv_actions_add(&b, XV_ACT_OUTPUT, 2, NULL, 0);
+	assert_int_equal(xv_actions_finish(&b, &actions), 0);
+	flows[2] = add_flow(0, &inner, &mask, actions);
+	for (i = 0; i < 12; i++) {
+		struct xv_encap_params params = {.type = XV_TUNNEL_GRE};
+		struct rte_mbuf *m = make(&(struct packet){.port = 80, .payload = 30});
+		struct xv_encap encap;
+
+		if (i / 3 % 2 != 0) {
+			params.packet_type = XV_PACKET_TYPE(0x0800);
+			assert_non_null(rte_pktmbuf_adj(m, 14));
+		}
+		assert_int_equal(xv_encap_build(&params, &encap), 0);
+		assert_int_equal(xv_encap_push(&encap, m, &packet), 0);
+		assert_int_equal(xv_dummy_put(rig.ports[0], 0, m), 0);
+		run();
+	}
+	assert_int_equal(taken(1), 6);
+	assert_int_equal(taken(2), 6);
+	assert_int_equal(packets_of(flows[0]), 12);
+	assert_int_equal(packets_of(flows[1]), 6);
+	assert_int_equal(packets_of(flows[2]), 6);
+	assert_true(fused().hits > 6);
+}
+
 /* Tunnel in tunnel in tunnel: as deep as it goes, by entries or not, each flow counts each time that it is met. */
 static void tunnels_in_tunnels(void **state)
 {
@@ -801,6 +851,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(guards_tell_packets_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(passes_and_edits_are_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(both_sides_of_a_tunnel_are_fused, setup, teardown),
+		cmocka_unit_test_setup_teardown(ethernet_and_ip_in_one_tunnel, setup, teardown),
 		cmocka_unit_test_setup_teardown(tunnels_in_tunnels, setup, teardown),
 		cmocka_unit_test_setup_teardown(copy_without_buffer_counts_nowhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(changed_actions_count_at_once, setup, teardown),
