@@ -337,6 +337,7 @@ static int join_port(struct xv_host_port *p, const json_t *model)
 	const json_t *config = xv_model_port(model, p->port->name);
 	struct xv_rate_limit *old_rx = NULL, *old_tx = NULL;
 	uint32_t burst_ms = (uint32_t)number_of(config, "limit_burst_ms");
+	uint32_t tx_burst_ms = (uint32_t)number_of(config, "tx_burst_ms"); /* of ports of a datapath */
 	struct xv_binding want, *binding;
 	int rc;
 
@@ -349,7 +350,7 @@ static int join_port(struct xv_host_port *p, const json_t *model)
 			  number_of(config, "rx_limit_bps"), burst_ms, &old_rx);
 	if (rc == 0)
 		rc = follow_limit(&p->tx_limit, number_of(config, "tx_limit_pps"),
-				  number_of(config, "tx_limit_bps"), burst_ms, &old_tx);
+				  number_of(config, "tx_limit_bps"), tx_burst_ms != 0 ? tx_burst_ms : burst_ms, &old_tx);
 	want.rx_limit = p->rx_limit.limit;
 	want.tx_limit = p->tx_limit.limit;
 	if (p->is_bound && memcmp(&want, &p->bound, sizeof(want)) == 0) {

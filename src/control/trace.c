@@ -11,6 +11,7 @@
 
 #include "control/packet_text.h"
 #include "base/clock.h"
+#include "fastpath/bond.h"
 #include "fastpath/bridge.h"
 #include "fastpath/conntrack.h"
 #include "fastpath/firewall.h"
@@ -643,8 +644,20 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			output_to(k, next->arg, data);
 			k->gone = true;
 			return;
+		case XV_ACT_BOND: {
+			uint16_t member = xv_bond_member(a->arg, xv_flow_hash_5tuple(&k->key, 0, false));
+
+			say(k->tale, "actions", "bond %u", a->arg);
+			if (member < XV_MAX_PORTS)
+				output_to(k, member, NULL);
+			else if (last)
+				end(k, XV_DROP_TX_DOWN);
+			k->gone = k->gone || last;
+			break;
+		}
 		case XV_ACT_HASH:
-			k->key.dp_hash = xv_flow_hash_5tuple(&k->key, a->arg, false);
+		case XV_ACT_SYM_HASH:
+			k->key.dp_hash = xv_flow_hash_5tuple(&k->key, a->arg, a->type == XV_ACT_SYM_HASH);
 			k->key.dp_hash += k->key.dp_hash == 0;
 			break;
 		case XV_ACT_METER:

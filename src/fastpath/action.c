@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fastpath/bond.h"
 #include "fastpath/conntrack.h"
 #include "fastpath/upcall.h"
 #include "port/port.h"
@@ -506,7 +507,12 @@ static int check_program(const uint64_t *program, uint32_t bytes, struct known k
 			if (data > XV_UPCALL_DATA_MAX)
 				why = "punt says more than there is room for";
 			break;
+		case XV_ACT_BOND:
+			if (a->arg >= XV_MAX_BONDS)
+				why = "bond names a bond that cannot be";
+			break;
 		case XV_ACT_HASH:
+		case XV_ACT_SYM_HASH:
 		case XV_ACT_METER:
 			break;
 		case XV_ACT_PATCH:

@@ -21,6 +21,7 @@
 
 enum xv_action_type {
 	XV_ACT_OUTPUT,	    /* arg: port id */
+	XV_ACT_BOND,	    /* arg: bond; to the member that it has for the packet's hash (fastpath/bond.h) */
 	XV_ACT_PUNT,	    /* hand to the slow path; data: what it shall be told */
 	XV_ACT_SET,	    /* data: struct xv_action_set */
 	XV_ACT_PUSH_VLAN,   /* data: struct xv_action_push_vlan */
@@ -36,6 +37,7 @@ enum xv_action_type {
 			     * Ends the program */
 	XV_ACT_RECIRC,	    /* arg: recirc_id; look up again. Ends the program */
 	XV_ACT_HASH,	    /* arg: basis; sets dp_hash from the 5-tuple */
+	XV_ACT_SYM_HASH,    /* the same, and both directions get the same */
 	XV_ACT_METER,	    /* arg: meter id; drops (XV_DROP_METER) what is over it */
 	XV_ACT_SAMPLE,	    /* arg: probability of 2^32; data: program for a copy */
 	XV_ACT_CLONE,	    /* data: program for a copy */

@@ -318,6 +318,12 @@ static void put_action(struct text *t, const struct xv_action *a, unsigned int d
 	case XV_ACT_HASH:
 		put(t, "hash(hash_l4(%u))", a->arg);
 		break;
+	case XV_ACT_SYM_HASH:
+		put(t, "hash(sym_l4(%u))", a->arg);
+		break;
+	case XV_ACT_BOND:
+		put(t, "bond(%u)", a->arg);
+		break;
 	case XV_ACT_PATCH:
 		put(t, "patch(%u)", a->arg);
 		break;

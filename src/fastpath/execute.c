@@ -12,6 +12,7 @@
 #include <rte_random.h>
 
 #include "base/clock.h"
+#include "fastpath/bond.h"
 #include "fastpath/flow.h"
 #include "fastpath/fragments.h"
 #include "fastpath/fused.h"
@@ -133,13 +134,35 @@ static void output(struct walk *k, uint16_t port_id)
 	if (recording(k) != NULL) {
 		bool hashed = binding->tunnel != NULL || atomic_load_explicit(&out->tx_queues, memory_order_relaxed) > 1;
 
-		xv_record_output(k->recording, k->m, port_id, k->trunc, NULL, 0, hashed,
+		xv_record_output(k->recording, k->m, port_id, k->trunc, NULL, &k->key, hashed,
 				 hashed ? xv_packet_flow_hash(k->m) : 0);
 	}
 	if (!truncate(k))
 		return;
 	recorded(k);
+	xv_packet_set_queue(k->m, k->key.skb_priority);
 	xv_pipeline_output(k->w, out, binding, XV_QUEUE_BY_FLOW, &k->m, 1);
+	k->m = NULL;
+}
+
+/* Which member, and how much it gets, is asked anew for each packet: the bond moves its load as it likes. */
+static void output_bond(struct walk *k, uint32_t bond)
+{
+	uint32_t hash = xv_flow_hash_5tuple(&k->key, 0, false);
+	const struct xv_binding *binding;
+	struct xv_port *out;
+
+	if (recording(k) != NULL)
+		xv_record_bond(k->recording, k->m, &k->key, bond, k->trunc, hash);
+	if (!truncate(k))
+		return;
+	recorded(k);
+	xv_packet_set_queue(k->m, k->key.skb_priority);
+	out = xv_bond_output(bond, hash, rte_pktmbuf_pkt_len(k->m), &binding);
+	if (unlikely(out == NULL))
+		xv_packet_drop(k->w, k->m, XV_DROP_TX_DOWN);
+	else
+		xv_pipeline_output(k->w, out, binding, XV_QUEUE_BY_FLOW, &k->m, 1);
 	k->m = NULL;
 }
 
@@ -238,11 +261,11 @@ static void tunnel_push(struct walk *k, const struct xv_encap *encap, const stru
 	if ((const uint8_t *)next < end && next->type == XV_ACT_OUTPUT &&
 	    (const uint8_t *)xv_action_next(next) == end) {
 		if (recording(k) != NULL)
-			xv_record_output(k->recording, k->m, (uint16_t)next->arg, k->trunc, encap, k->key.packet_type, false,
-					 entropy);
+			xv_record_output(k->recording, k->m, (uint16_t)next->arg, k->trunc, encap, &k->key, false, entropy);
 		if (!truncate(k))
 			return;
 		recorded(k);
+		xv_packet_set_queue(k->m, k->key.skb_priority);
 		xv_flow_tunnel_push(k->w, encap, k->key.packet_type, entropy, (uint16_t)next->arg, k->m);
 		k->m = NULL;
 		return;
@@ -500,6 +523,14 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 				k->trunc = 0;
 			}
 			break;
+		case XV_ACT_BOND:
+			if (last) {
+				output_bond(k, a->arg);
+			} else {
+				run_copy(k, (const uint64_t *)(const void *)a, a->bytes);
+				k->trunc = 0;
+			}
+			break;
 		case XV_ACT_SET:
 			set(k, (const struct xv_action_set *)(const void *)a->data);
 			break;
@@ -549,7 +580,8 @@ static void run(struct walk *k, const uint64_t *program, uint32_t bytes)
 			tunnel_push(k, (const struct xv_encap *)(const void *)a->data, next, end);
 			break;
 		case XV_ACT_HASH:
-			k->key.dp_hash = xv_flow_hash_5tuple(&k->key, a->arg, false);
+		case XV_ACT_SYM_HASH:
+			k->key.dp_hash = xv_flow_hash_5tuple(&k->key, a->arg, a->type == XV_ACT_SYM_HASH);
 			k->key.dp_hash += k->key.dp_hash == 0; /* 0 means "none" */
 			break;
 		case XV_ACT_METER:
@@ -634,10 +666,11 @@ static void run_flow(struct walk *k, struct xv_flow *flow)
 	count(&c->packets, 1);
 	count(&c->bytes, k->m->pkt_len);
 	atomic_store_explicit(&c->used, k->w->now >> XV_FLOW_TICK_SHIFT, memory_order_relaxed);
+	xv_flow_saw_tcp(c, k->key.tcp_flags);
 	if (unlikely(k->w->live != NULL))
 		xv_live_note_data(k->w, k->m, XV_LIVE_FLOW, 0, &flow->id, sizeof(flow->id));
 	if (recording(k) != NULL)
-		xv_record_step(k->recording, k->m, flow, actions);
+		xv_record_step(k->recording, k->m, &k->key, flow, actions);
 	run(k, actions->program, actions->bytes);
 }
 

@@ -194,6 +194,37 @@ static void slot_read(uint32_t slot, uint64_t *packets, uint64_t *bytes, uint64_
 	}
 }
 
+static uint16_t slot_tcp_flags(uint32_t slot)
+{
+	uint32_t flags = 0;
+	unsigned int i;
+
+	for (i = 0; i < XV_MAX_WORKERS; i++) {
+		const struct xv_flow_count *counts = xv_worker_flow_counts(i);
+
+		if (counts != NULL)
+			flags |= atomic_load_explicit(&counts[slot].tcp_flags, memory_order_relaxed);
+	}
+	return rte_be_to_cpu_16((rte_be16_t)flags);
+}
+
+static void slot_clear_tcp_flags(uint32_t slot)
+{
+	unsigned int i;
+
+	for (i = 0; i < XV_MAX_WORKERS; i++) {
+		struct xv_flow_count *counts = xv_worker_flow_counts(i);
+
+		if (counts != NULL && atomic_load_explicit(&counts[slot].tcp_flags, memory_order_relaxed) != 0)
+			atomic_store_explicit(&counts[slot].tcp_flags, 0, memory_order_relaxed);
+	}
+}
+
+void xv_flow_clear_tcp_flags(const struct xv_flow *flow)
+{
+	slot_clear_tcp_flags(flow->slot);
+}
+
 static uint64_t ns_since(uint64_t tick)
 {
 	return (uint64_t)((double)((tick_now() - tick) << XV_FLOW_TICK_SHIFT) * 1e9 / (double)xv_clock.hz);
@@ -211,6 +242,7 @@ void xv_flow_get_stats(const struct xv_flow *flow, struct xv_flow_stats *stats)
 	if (used < flow->created_tick)
 		used = stats->packets > 0 ? flow->created_tick : 0;
 	stats->used_ns_ago = used == 0 ? UINT64_MAX : ns_since(used);
+	stats->tcp_flags = slot_tcp_flags(flow->slot);
 }
 
 uint64_t xv_flows_sweep(void)
@@ -267,6 +299,7 @@ int xv_flow_add(const struct xv_flow_spec *spec, struct xv_flow **flowp)
 		return -ENOMEM;
 	flow->slot = n_free_slots > 0 ? free_slots[n_free_slots - 1] : slots_fresh;
 	slot_read(flow->slot, &packets, &bytes, &used);
+	slot_clear_tcp_flags(flow->slot);
 	flow->base_packets = spec->packets - packets;
 	flow->base_bytes = spec->bytes - bytes;
 	flow->carried_packets = spec->packets;

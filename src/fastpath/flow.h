@@ -71,13 +71,23 @@ struct xv_flow {
 struct xv_flow_count {
 	_Atomic uint64_t packets, bytes;
 	_Atomic uint64_t used;
-	_Atomic uint64_t fused; /* fused flows that it has now, with this flow on their trail */
+	_Atomic uint32_t fused; /* fused flows that it has now, with this flow on their trail */
+	_Atomic uint32_t tcp_flags; /* of its packets, network order, together. The control thread clears it */
 };
+
+/* worker. A packet, or several, with these TCP flags, network order; other bits may be set. New ones are rare. */
+static inline void xv_flow_saw_tcp(struct xv_flow_count *c, rte_be16_t flags)
+{
+	flags &= XV_TCP_FLAGS;
+	if ((flags & ~atomic_load_explicit(&c->tcp_flags, memory_order_relaxed)) != 0)
+		(void)atomic_fetch_or_explicit(&c->tcp_flags, flags, memory_order_relaxed);
+}
 
 struct xv_flow_stats {
 	uint64_t packets, bytes;
 	uint64_t used_ns_ago; /* UINT64_MAX = never used */
 	uint64_t created_ns_ago;
+	uint16_t tcp_flags; /* host order; of packets since they were cleared */
 };
 
 /* Time of last use: TSC cycles in steps small enough to order packets of a millisecond. */
@@ -116,6 +126,8 @@ void xv_flow_match(const struct xv_flow *flow, struct xv_flow_key *key, struct x
 
 /* control. Exact as of the last sweep. */
 void xv_flow_get_stats(const struct xv_flow *flow, struct xv_flow_stats *stats);
+/* control. What fused flows have seen until then may still come. */
+void xv_flow_clear_tcp_flags(const struct xv_flow *flow);
 unsigned int xv_flows_count(void);
 /* control. What up to max flows have counted goes to the rules that made them. False: came to the end, those that wait for the
  * sweep to be freed included. */

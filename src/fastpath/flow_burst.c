@@ -13,6 +13,7 @@
 #include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/worker_state.h"
+#include "net/bytes.h"
 #include "net/flow_key.h"
 #include "net/parse.h"
 
@@ -47,7 +48,7 @@ static void learn(struct xv_worker *w, const struct xv_binding *binding, struct 
 	struct xv_parsed parsed;
 	uint16_t vlan = binding->vlan;
 
-	e->learned_s = w->now_s;
+	e->learned_s = (uint16_t)w->now_s;
 	if (xv_parse_eth(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), &parsed) != XV_PARSE_OK)
 		return;
 	if (parsed.tagged && (parsed.vlan_tci & 0xfff) != 0)
@@ -259,7 +260,9 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 		e->packets++;
 		e->bytes += m->pkt_len;
 		e->used = tick;
-		if (unlikely((e->flags & XV_FUSED_LEARN) != 0 && e->learned_s != w->now_s))
+		if ((e->flags & XV_FUSED_TCP) != 0)
+			e->tcp_flags |= xv_load16(rte_pktmbuf_mtod_offset(m, const uint8_t *, places[i].l4 + 12));
+		if (unlikely((e->flags & XV_FUSED_LEARN) != 0 && e->learned_s != (uint16_t)w->now_s))
 			learn(w, binding, e, m, in->id);
 		if (unlikely((e->flags & (XV_FUSED_DROP | XV_FUSED_PROGRAM)) != 0)) {
 			if ((e->flags & XV_FUSED_DROP) != 0) {

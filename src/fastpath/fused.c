@@ -366,21 +366,28 @@ static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
 		count(&c->bytes, e->bytes + (uint64_t)((int64_t)trail->grown[i] * e->packets));
 		if (used > atomic_load_explicit(&c->used, memory_order_relaxed))
 			atomic_store_explicit(&c->used, used, memory_order_relaxed);
+		if ((trail->tcp >> i & 1) != 0)
+			xv_flow_saw_tcp(c, e->tcp_flags);
 	}
 	n = xv_fused_hits(fused, e, hits);
 	for (i = 0; i < n; i++)
 		xv_conntrack_credit(xv_flow_conntrack, &hits[i], e->packets, e->bytes - (uint64_t)e->packets * xv_fused_l2_len(e));
 	e->packets = 0;
 	e->bytes = 0;
+	e->tcp_flags = 0;
 }
 
 /* An entry more, or less, stands on these flows. */
-static void count_entry(struct xv_fused *fused, const struct xv_trail *trail, uint64_t n)
+static void count_entry(struct xv_fused *fused, const struct xv_trail *trail, int n)
 {
 	unsigned int i;
 
-	for (i = 0; i < trail->n; i++)
-		count(&fused->counts[trail->flows[i]->slot].fused, n);
+	for (i = 0; i < trail->n; i++) {
+		_Atomic uint32_t *fused_now = &fused->counts[trail->flows[i]->slot].fused;
+
+		atomic_store_explicit(fused_now, atomic_load_explicit(fused_now, memory_order_relaxed) + (uint32_t)n,
+				      memory_order_relaxed);
+	}
 }
 
 static void entry_free(struct xv_fused *fused, uint64_t *way)
@@ -388,7 +395,7 @@ static void entry_free(struct xv_fused *fused, uint64_t *way)
 	struct xv_fused_entry *e = entry_of(fused, *way);
 
 	credit(fused, e);
-	count_entry(fused, e->trail, (uint64_t)-1);
+	count_entry(fused, e->trail, -1);
 	fused->n_guarded -= (e->where & SHAPE_GUARDED) != 0;
 	if ((e->flags & XV_FUSED_PROGRAM) != 0)
 		xv_fused_program_free(fused, fused->programs[e - fused->entries]);
@@ -602,7 +609,7 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 	e->mask = bits;
 	e->where = place->where;
 	e->out_port = end->out_port;
-	e->flags = end->flags;
+	e->flags = (uint16_t)(end->flags | ((place->where & SHAPE_TCP) != 0 ? XV_FUSED_TCP : 0));
 	e->trail = trail;
 	e->entropy = end->entropy;
 	e->conn = NULL;
@@ -611,6 +618,7 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 	e->packets = 0;
 	e->used = (uint32_t)(xv_clock_cycles() >> XV_FLOW_TICK_SHIFT);
 	e->learned_s = 0;
+	e->tcp_flags = 0;
 	e->changes = end->changes;
 	set_hits(fused, e, i, end);
 	if (end->len_min > 0 || end->len_max < UINT32_MAX) {

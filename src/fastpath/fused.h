@@ -74,6 +74,7 @@ struct xv_trail {
 	struct xv_trail *next; /* with the same hash, or in the free list */
 	struct xv_flow *flows[XV_TRAIL_MAX];
 	int16_t grown[XV_TRAIL_MAX]; /* bytes that a packet had more, when this flow saw it, than as it came in */
+	uint32_t tcp; /* bit per flow: it saw TCP */
 	struct xv_trail_link links[XV_TRAIL_MAX]; /* under the trail lock */
 };
 
@@ -91,6 +92,7 @@ struct xv_fused_edit {
 
 enum xv_fused_op_type {
 	XV_FUSED_OUTPUT, /* to port */
+	XV_FUSED_BOND,	 /* to the member that bond `port` has for entropy */
 	XV_FUSED_TUNNEL, /* outer headers on, then to port */
 	XV_FUSED_DENY,	 /* drop; port is an enum xv_drop */
 	XV_FUSED_UNWRAP, /* outer headers off, and look up again: the packet itself only */
@@ -113,6 +115,7 @@ struct xv_fused_op {
 	uint32_t next; /* number of the next op, from 1; 0: this is the last */
 	uint32_t entropy;
 	rte_be32_t packet_type; /* TUNNEL: what the packet begins with by then */
+	uint32_t priority;	/* as in the flow key by then: which of the output's queues it belongs to */
 	const struct xv_encap *encap;
 	struct xv_fused_edit edit;
 };
@@ -128,6 +131,7 @@ struct xv_fused_op {
 #define XV_FUSED_HASH 0x80    /* whoever sends it wants to know its flow's hash: entropy */
 #define XV_FUSED_PROGRAM 0x100 /* what happens to it is a program */
 #define XV_FUSED_POP 0x200     /* then outer headers are taken off, and it is looked up again */
+#define XV_FUSED_TCP 0x400     /* its packets have TCP flags, which are noted */
 
 /* Two cache lines. */
 struct xv_fused_entry {
@@ -144,7 +148,8 @@ struct xv_fused_entry {
 	uint64_t bytes;		      /* not credited yet */
 	uint32_t packets;
 	uint32_t used;	  /* tick, its lower half */
-	uint32_t learned_s;
+	uint16_t learned_s; /* lower half */
+	uint16_t tcp_flags; /* as in the packets, with the data offset; not credited yet */
 	uint32_t changes;
 };
 
@@ -189,6 +194,7 @@ struct xv_fused_step {
 	struct xv_flow *flow;
 	const struct xv_actions *actions; /* those that were carried out */
 	int16_t grown; /* bytes that the packet has more by now (tags) */
+	bool tcp;      /* it sees TCP */
 };
 /* What a trail ends in. */
 struct xv_fused_end {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Programs of fused flows: what does not fit into an entry. Rare; entries without one never come here. */
+#include "fastpath/bond.h"
 #include "fastpath/flow.h"
 #include "fastpath/fused_state.h"
 #include "fastpath/live_state.h"
@@ -90,8 +91,17 @@ static void leave(struct xv_worker *w, const struct xv_fused_op *op, struct rte_
 	}
 	if (cut)
 		xv_packet_cut(m, op->arg);
+	xv_packet_set_queue(m, op->priority);
 	if (op->type == XV_FUSED_TUNNEL) {
 		xv_flow_tunnel_push(w, op->encap, op->packet_type, op->entropy, op->port, m);
+		return;
+	}
+	if (op->type == XV_FUSED_BOND) {
+		out = xv_bond_output(op->port, op->entropy, m->pkt_len, &binding);
+		if (unlikely(out == NULL))
+			xv_packet_drop(w, m, XV_DROP_TX_DOWN);
+		else
+			xv_pipeline_output(w, out, binding, XV_QUEUE_BY_FLOW, &m, 1);
 		return;
 	}
 	if (op->hashed) {
@@ -142,6 +152,8 @@ static void credit_seen(struct xv_worker *w, struct xv_fused_entry *e, uint32_t 
 		count(&c->packets, 1);
 		count(&c->bytes, (uint64_t)((int64_t)len + trail->grown[i]));
 		atomic_store_explicit(&c->used, w->now >> XV_FLOW_TICK_SHIFT, memory_order_relaxed);
+		if ((trail->tcp >> i & 1) != 0)
+			xv_flow_saw_tcp(c, e->tcp_flags);
 	}
 	n = xv_fused_hits(w->fused, e, hits);
 	for (i = 0; i < n; i++)

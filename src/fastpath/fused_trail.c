@@ -12,18 +12,20 @@ struct xv_trail *xv_trail_get(struct xv_fused *fused, const struct xv_fused_step
 	struct xv_flow *flows[XV_TRAIL_MAX];
 	int16_t grown[XV_TRAIL_MAX];
 	uint64_t hash = n;
+	uint32_t tcp = 0;
 	struct xv_trail **bucket, *trail;
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
 		flows[i] = steps[i].flow;
 		grown[i] = steps[i].grown;
+		tcp |= (uint32_t)steps[i].tcp << i;
 		hash = mix(hash ^ (uintptr_t)flows[i], fused->secret[0]);
 	}
 	bucket = &fused->trail_buckets[hash % TRAIL_BUCKETS];
 	for (trail = *bucket; trail != NULL; trail = trail->next)
 		if (trail->hash == hash && trail->n == n && trail->encap == end->encap &&
-		    trail->pop == end->pop &&
+		    trail->pop == end->pop && trail->tcp == tcp &&
 		    atomic_load_explicit(&trail->valid, memory_order_acquire) &&
 		    memcmp(trail->flows, flows, n * sizeof(flows[0])) == 0 &&
 		    memcmp(trail->grown, grown, n * sizeof(grown[0])) == 0)
@@ -40,6 +42,7 @@ struct xv_trail *xv_trail_get(struct xv_fused *fused, const struct xv_fused_step
 	trail->hash = hash;
 	trail->encap = end->encap;
 	trail->pop = end->pop;
+	trail->tcp = tcp;
 	memcpy(trail->flows, flows, n * sizeof(flows[0]));
 	memcpy(trail->grown, grown, n * sizeof(grown[0]));
 	if (!xv_trail_link_flows(trail, steps)) {

@@ -12,6 +12,7 @@
 #include "fastpath/live_state.h"
 #include "fastpath/network.h"
 #include "fastpath/rate_limit.h"
+#include "fastpath/tx_queue.h"
 #include "fastpath/vtep.h"
 #include "fastpath/worker_state.h"
 #include "net/parse.h"
@@ -102,11 +103,12 @@ static void output_one(struct xv_worker *w, struct xv_port *out, const struct xv
 		return;
 	}
 	if (unlikely(binding->tx_limit != NULL)) {
-		if (xv_rate_limit_allow(binding->tx_limit, 1, w->now) == 0) {
+		uint32_t number = (m->ol_flags & XV_PACKET_QUEUED) != 0 ? m->vlan_tci_outer : XV_TX_QUEUE_NONE;
+
+		if (!xv_tx_queues_allow(out->id, binding->tx_limit, number, m->pkt_len, w->now)) {
 			xv_packet_drop(w, m, XV_DROP_RATE_LIMIT);
 			return;
 		}
-		xv_rate_limit_charge(binding->tx_limit, 1, m->pkt_len);
 	}
 	if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0) &&
 	    xv_offload_needed(m, atomic_load_explicit(&out->tx_caps, memory_order_relaxed))) {

@@ -35,14 +35,15 @@ void xv_record_fields(struct xv_recording *r, const uint64_t *mask_words)
 	r->on = xv_fused_guard(&r->place, mask_words, &r->bits);
 }
 
-void xv_record_step(struct xv_recording *r, const struct rte_mbuf *m, struct xv_flow *flow, const struct xv_actions *actions)
+void xv_record_step(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_flow_key *key, struct xv_flow *flow,
+		    const struct xv_actions *actions)
 {
 	if (r->n == XV_TRAIL_MAX) {
 		r->on = false;
 		return;
 	}
 	r->path |= UINT32_C(1) << r->n;
-	r->steps[r->n++] = (struct xv_fused_step){flow, actions, (int16_t)grown(r, m)};
+	r->steps[r->n++] = (struct xv_fused_step){flow, actions, (int16_t)grown(r, m), key->ip_proto == 6};
 }
 
 void xv_record_extract(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_flow_key *key,
@@ -147,7 +148,7 @@ static struct xv_fused_op *end_add(struct xv_recording *r, const struct rte_mbuf
 }
 
 void xv_record_output(struct xv_recording *r, const struct rte_mbuf *m, uint16_t port, uint32_t cut,
-		      const struct xv_encap *encap, rte_be32_t packet_type, bool hashed, uint32_t entropy)
+		      const struct xv_encap *encap, const struct xv_flow_key *key, bool hashed, uint32_t entropy)
 {
 	struct xv_fused_op *op = end_add(r, m);
 
@@ -157,9 +158,24 @@ void xv_record_output(struct xv_recording *r, const struct rte_mbuf *m, uint16_t
 	op->port = port;
 	op->arg = cut;
 	op->encap = encap;
-	op->packet_type = packet_type;
+	op->packet_type = encap != NULL ? key->packet_type : 0;
+	op->priority = key->skb_priority;
 	op->hashed = hashed;
 	op->entropy = entropy;
+}
+
+void xv_record_bond(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_flow_key *key, uint32_t bond, uint32_t cut,
+		    uint32_t hash)
+{
+	struct xv_fused_op *op = end_add(r, m);
+
+	if (op == NULL)
+		return;
+	op->type = XV_FUSED_BOND;
+	op->priority = key->skb_priority;
+	op->port = (uint16_t)bond;
+	op->arg = cut;
+	op->entropy = hash;
 }
 
 void xv_record_drop(struct xv_recording *r, enum xv_drop reason)
@@ -198,7 +214,8 @@ void xv_record_pop(struct xv_recording *r, const struct rte_mbuf *m, const struc
 /* An entry says it itself: one end, nothing unusual about it. */
 static bool is_plain(const struct xv_recording *r)
 {
-	return r->n_ops == 1 && r->ops[0].arg == 0 && r->ops[0].packet_type == 0;
+	return r->n_ops == 1 && r->ops[0].arg == 0 && r->ops[0].packet_type == 0 && r->ops[0].priority == 0 &&
+	       r->ops[0].type != XV_FUSED_BOND;
 }
 
 bool xv_record_end(struct xv_recording *r, struct xv_worker *w)
@@ -227,6 +244,6 @@ bool xv_record_end(struct xv_recording *r, struct xv_worker *w)
 	}
 	e = xv_fused_insert(w->fused, &r->place, r->first, r->bits, r->steps, r->n, &r->end);
 	if (e != NULL)
-		e->learned_s = w->now_s;
+		e->learned_s = (uint16_t)w->now_s;
 	return e != NULL;
 }

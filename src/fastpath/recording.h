@@ -37,7 +37,8 @@ void xv_record_begin(struct xv_recording *r, const struct xv_fused_place *place,
 /* The following only while r->on. m: the packet as it is by now. */
 
 /* This flow, with these actions, decides about it. */
-void xv_record_step(struct xv_recording *r, const struct rte_mbuf *m, struct xv_flow *flow, const struct xv_actions *actions);
+void xv_record_step(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_flow_key *key, struct xv_flow *flow,
+		    const struct xv_actions *actions);
 /* Something depends on the fields in which mask has bits, as words of the flow key. */
 void xv_record_fields(struct xv_recording *r, const uint64_t *mask_words);
 /* It was read again, after headers came or went. */
@@ -64,7 +65,10 @@ void xv_record_copy_end(struct xv_recording *r, const struct xv_record_copy *cop
 /* The end of m, that is of a copy, or with last of the packet itself: cut to `cut` bytes if not 0; encap NULL: without a
  * tunnel. hashed: entropy is of use to who sends it. */
 void xv_record_output(struct xv_recording *r, const struct rte_mbuf *m, uint16_t port, uint32_t cut,
-		      const struct xv_encap *encap, rte_be32_t packet_type, bool hashed, uint32_t entropy);
+		      const struct xv_encap *encap, const struct xv_flow_key *key, bool hashed, uint32_t entropy);
+/* m leaves by the member that the bond has for that hash, cut to so many bytes (0: not at all). */
+void xv_record_bond(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_flow_key *key, uint32_t bond, uint32_t cut,
+		    uint32_t hash);
 void xv_record_drop(struct xv_recording *r, enum xv_drop reason);
 /* The end of the packet itself: its outer headers go. What becomes of it then is another entry's. */
 void xv_record_pop(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_action *pop);

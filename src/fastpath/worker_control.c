@@ -376,7 +376,7 @@ int xv_worker_set_queues(struct xv_worker *w, const struct xv_queue_ref *refs, u
 	return 0;
 }
 
-const struct xv_flow_count *xv_worker_flow_counts(unsigned int i)
+struct xv_flow_count *xv_worker_flow_counts(unsigned int i)
 {
 	return flow_counts[i];
 }

@@ -188,6 +188,16 @@ extern _Atomic uint32_t xv_batch;
 extern _Atomic uint64_t xv_batch_wait_cycles, xv_idle_spin_cycles;
 extern _Atomic uint64_t xv_barrier_seq;
 
+/* Which queue of its output a packet with this priority (of the flow key) belongs to: one of OVS's, 1:QUEUE + 1 in terms of the
+ * kernel, or none. */
+static inline void xv_packet_set_queue(struct rte_mbuf *m, uint32_t priority)
+{
+	if (unlikely(priority >> 16 == 1 && (priority & 0xffff) != 0)) {
+		m->vlan_tci_outer = (uint16_t)(priority - 1);
+		m->ol_flags |= XV_PACKET_QUEUED;
+	}
+}
+
 /* worker_control.c, control */
 struct xv_worker *xv_worker_by_id(unsigned int id); /* NULL: there is none */
 void xv_worker_wake(struct xv_worker *w);
@@ -198,7 +208,7 @@ extern struct rte_ring *xv_packet_outs_done;
 extern _Atomic uint64_t xv_sweep_wanted;
 extern _Atomic bool xv_fusing;
 /* control. Counters of worker id i, also after it is gone; NULL: there never was one. */
-const struct xv_flow_count *xv_worker_flow_counts(unsigned int i);
+struct xv_flow_count *xv_worker_flow_counts(unsigned int i);
 const struct xv_rule_count *xv_worker_rule_counts(unsigned int i);
 void xv_workers_wake(void);
 uint64_t xv_workers_swept(void);

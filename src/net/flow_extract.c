@@ -41,7 +41,6 @@
 #define IPV4_FRAGMENT RTE_BE16(0x3fff) /* more fragments, offset */
 #define IPV4_OFFSET   RTE_BE16(0x1fff)
 #define IPV6_OFFSET   RTE_BE16(0xfff8)
-#define TCP_FLAGS     RTE_BE16(0x0fff)
 
 #define TYPE_MIN 0x0600 /* below: an 802.3 length (host order) */
 
@@ -159,7 +158,7 @@ static inline bool extract_plain(const uint8_t *data, uint32_t len, uint32_t fra
 		l4_len = (data[l4 + 12] >> 4) * 4u;
 		if (l4_len < TCP_LEN || l4 + l4_len > end || l4 + l4_len > len)
 			return false;
-		flags = xv_load16(data + l4 + 12) & TCP_FLAGS;
+		flags = xv_load16(data + l4 + 12) & XV_TCP_FLAGS;
 	} else {
 		return false;
 	}
@@ -260,7 +259,7 @@ static void parse_l4(struct parse *p)
 		l4_len = (l4[12] >> 4) * 4u;
 		if (l4_len < TCP_LEN || l4_len > left(p))
 			return;
-		key->tcp_flags = xv_load16(l4 + 12) & TCP_FLAGS;
+		key->tcp_flags = xv_load16(l4 + 12) & XV_TCP_FLAGS;
 		break;
 	case PROTO_UDP:
 		l4_len = UDP_LEN;

@@ -120,6 +120,7 @@ struct xv_flow_key {
 };
 
 #define XV_FLOW_PORT_NONE UINT32_MAX
+#define XV_TCP_FLAGS RTE_BE16(0x0fff)
 #define XV_FLOW_WORDS (sizeof(struct xv_flow_key) / 8)
 /* Words before the tunnel options: all that is compared and cleared for most packets. */
 #define XV_FLOW_FIXED_WORDS (offsetof(struct xv_flow_key, tun_options) / 8)

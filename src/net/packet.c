@@ -18,10 +18,12 @@ static int reserve(const struct rte_mbuf_dynflag *flag, int wanted)
 int xv_packet_init(void)
 {
 	static const struct rte_mbuf_dynflag offload = {.name = "xv_packet_offload"}, traced = {.name = "xv_packet_traced"};
-	static const struct rte_mbuf_dynflag hashed = {.name = "xv_packet_hashed"};
+	static const struct rte_mbuf_dynflag hashed = {.name = "xv_packet_hashed"}, queued = {.name = "xv_packet_queued"};
 	int rc = reserve(&offload, XV_PACKET_OFFLOAD_BIT);
 
 	if (rc == 0)
 		rc = reserve(&traced, XV_PACKET_TRACED_BIT);
-	return rc != 0 ? rc : reserve(&hashed, XV_PACKET_HASHED_BIT);
+	if (rc == 0)
+		rc = reserve(&hashed, XV_PACKET_HASHED_BIT);
+	return rc != 0 ? rc : reserve(&queued, XV_PACKET_QUEUED_BIT);
 }

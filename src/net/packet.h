@@ -26,6 +26,9 @@
 /* rte_mbuf.hash.rss is the packet's flow_hash (net/parse.h), known without parsing. */
 #define XV_PACKET_HASHED_BIT 26
 #define XV_PACKET_HASHED (UINT64_C(1) << XV_PACKET_HASHED_BIT)
+/* rte_mbuf.vlan_tci_outer is the number of the output's queue that it belongs to (fastpath/tx_queue.h). */
+#define XV_PACKET_QUEUED_BIT 27
+#define XV_PACKET_QUEUED (UINT64_C(1) << XV_PACKET_QUEUED_BIT)
 
 #define XV_BURST 64 /* packets handled at once, at most */
 #define XV_PACKET_PRIV_SIZE 64

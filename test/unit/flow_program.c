@@ -332,7 +332,7 @@ static void add_step(struct ref_program *program, struct known *k, unsigned int 
 		}
 		break;
 	case 7:
-		(void)ref_add(program, XV_ACT_HASH, rnd(3));
+		(void)ref_add(program, chance(70) ? XV_ACT_HASH : XV_ACT_SYM_HASH, rnd(3));
 		break;
 	case 8:
 		if (k->type && k->vlans == 0) {
@@ -454,8 +454,13 @@ static void gen_program(struct ref_program *program, struct known k, unsigned in
 	case 4:
 	case 5:
 	case 6:
-	case 7:
 		(void)ref_add(program, XV_ACT_OUTPUT, some_port());
+		break;
+	case 7:
+		if (chance(60))
+			(void)ref_add(program, XV_ACT_OUTPUT, some_port());
+		else
+			(void)ref_add(program, XV_ACT_BOND, rnd(REF_BONDS));
 		break;
 	case 8:
 		if (k.ethernet && !k.popped)
@@ -469,7 +474,10 @@ static void gen_program(struct ref_program *program, struct known k, unsigned in
 		break;
 	default:
 		for (outputs = 2 + rnd(2); outputs > 0; outputs--)
-			(void)ref_add(program, XV_ACT_OUTPUT, some_port());
+			if (chance(85))
+				(void)ref_add(program, XV_ACT_OUTPUT, some_port());
+			else
+				(void)ref_add(program, XV_ACT_BOND, rnd(REF_BONDS));
 	}
 }
 
@@ -533,6 +541,9 @@ static void compile(struct xv_actions_builder *b, const struct ref_program *prog
 			break;
 		case XV_ACT_TUNNEL_POP:
 			xv_actions_add(b, a->type, a->arg, &a->pop, sizeof(a->pop));
+			break;
+		case XV_ACT_BOND:
+			xv_actions_add(b, a->type, flow_source.bonds[a->arg], NULL, 0);
 			break;
 		case XV_ACT_TUNNEL_PUSH:
 			if (xv_encap_build(a->encap, &encap) != 0)

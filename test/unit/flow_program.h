@@ -15,6 +15,7 @@ extern struct flow_source {
 	struct rnd rnd;
 	bool tracking;	  /* programs track connections */
 	uint64_t refused; /* programs that the engine did not accept */
+	uint32_t bonds[REF_BONDS]; /* numbers that the engine has for them */
 } flow_source;
 
 /* Bits of the key that a flow for it looks at. */

@@ -102,6 +102,16 @@ static void track(struct under_way *k, const struct xv_action_ct *ct)
 
 static void look_up(struct under_way *k);
 
+/* The port that a bond has for the packet, whose bytes it counts. */
+static uint32_t member(struct under_way *k, uint32_t bond)
+{
+	uint16_t port = k->world->bonds[bond][k->world->hash(&k->key, 0, false) % REF_BUCKETS];
+
+	if (port < REF_PORTS) /* it may be down: it was to get them */
+		k->world->bond_bytes[bond] += k->trunc != 0 && k->trunc < k->p.len ? k->trunc : k->p.len;
+	return port;
+}
+
 static bool meter(struct under_way *k, uint32_t id)
 {
 	struct ref_meter *m = id < REF_METERS ? &k->world->meters[id] : NULL;
@@ -125,14 +135,15 @@ static void run(struct under_way *k, const struct ref_program *program)
 
 		switch (a->type) {
 		case XV_ACT_OUTPUT:
+		case XV_ACT_BOND:
 			if (i == program->n - 1) {
-				output(k, a->arg);
+				output(k, a->type == XV_ACT_BOND ? member(k, a->arg) : a->arg);
 				break;
 			}
 			k->world->copies[k->in]++;
 			copy = malloc(sizeof(*copy));
 			*copy = *k;
-			output(copy, a->arg);
+			output(copy, a->type == XV_ACT_BOND ? member(copy, a->arg) : a->arg);
 			free(copy);
 			k->trunc = 0;
 			break;
@@ -171,7 +182,8 @@ static void run(struct under_way *k, const struct ref_program *program)
 			k->again = true;
 			return;
 		case XV_ACT_HASH:
-			k->key.dp_hash = k->world->hash(&k->key, a->arg);
+		case XV_ACT_SYM_HASH:
+			k->key.dp_hash = k->world->hash(&k->key, a->arg, a->type == XV_ACT_SYM_HASH);
 			if (k->key.dp_hash == 0)
 				k->key.dp_hash = 1;
 			break;
@@ -265,6 +277,7 @@ static void look_up(struct under_way *k)
 		}
 		world->flows[i]->packets++;
 		world->flows[i]->bytes += k->p.len;
+		world->flows[i]->tcp_flags |= rte_be_to_cpu_16(k->key.tcp_flags);
 		run(k, world->flows[i]->program);
 	} while (!k->gone && k->again);
 }

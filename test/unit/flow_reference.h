@@ -59,8 +59,10 @@ struct ref_flow {
 	struct xv_flow_key key, mask;
 	struct ref_program *program;
 	uint64_t packets, bytes;
+	uint16_t tcp_flags; /* host order */
 	void *user; /* whose it is; the following, too */
 	uint64_t gone_packets, gone_bytes;
+	uint16_t gone_tcp_flags;
 	unsigned int going;
 };
 
@@ -76,6 +78,8 @@ struct ref_meter {
 };
 
 #define REF_METERS  4
+#define REF_BONDS   2
+#define REF_BUCKETS 256
 #define REF_FLOWS   256
 #define REF_OUTPUTS 16384
 #define REF_BYTES   (16u << 20)
@@ -86,10 +90,12 @@ struct ref_world {
 	unsigned int n_flows;
 	bool port_up[REF_PORTS];
 	/* Any function: what it gives says nothing, but must be what the engine takes. */
-	uint32_t (*hash)(const struct xv_flow_key *key, uint32_t basis);
+	uint32_t (*hash)(const struct xv_flow_key *key, uint32_t basis, bool symmetric);
 	struct xv_conntrack *ct;
 	uint32_t now_ms;
 	struct ref_meter meters[REF_METERS];
+	uint16_t bonds[REF_BONDS][REF_BUCKETS]; /* ports, by hash */
+	uint64_t bond_bytes[REF_BONDS];
 
 	/* Results since they were last cleared. */
 	struct ref_output outputs[REF_OUTPUTS];

@@ -211,7 +211,7 @@ void ref_pop_nsh(struct under_way *k)
 void ref_tunnel_push(struct under_way *k, const struct xv_encap_params *e)
 {
 	bool ipv6 = (e->flags & XV_ENCAP_IPV6) != 0, geneve = e->type == XV_TUNNEL_GENEVE;
-	uint32_t hash = k->world->hash(&k->key, 0), header = 14, l3, l4, udp_len;
+	uint32_t hash = k->world->hash(&k->key, 0, false), header = 14, l3, l4, udp_len;
 	struct xv_flow_key inner = {0};
 	uint8_t tos = e->tos, ttl = e->ttl ? e->ttl : 64, *h;
 	struct ref_packet finished;

@@ -14,6 +14,7 @@
 #include "fastpath/fused.h"
 #include "fastpath/ledger.h"
 #include "fastpath/live_trace.h"
+#include "fastpath/bond.h"
 #include "fastpath/meter.h"
 #include "fastpath/worker.h"
 #include "flow_connections.h"
@@ -57,9 +58,9 @@ static struct xv_port *ports[FLOW_PORTS];
 static struct world world; /* large */
 static struct xv_conntrack *ref_ct;
 
-static uint32_t hash(const struct xv_flow_key *key, uint32_t basis)
+static uint32_t hash(const struct xv_flow_key *key, uint32_t basis, bool symmetric)
 {
-	return xv_flow_hash_5tuple(key, basis, false);
+	return xv_flow_hash_5tuple(key, basis, symmetric);
 }
 
 static uint32_t now_ms(void)
@@ -267,10 +268,37 @@ static void renew_meters(void)
 	}
 }
 
+/* Now and then members of bonds become others, some of them none. */
+static void change_bonds(void)
+{
+	unsigned int i, bucket;
+
+	for (i = 0; i < REF_BONDS; i++) {
+		for (bucket = 0; bucket < REF_BUCKETS; bucket++)
+			world.ref.bonds[i][bucket] = chance(90) ? (uint16_t)rnd(FLOW_PORTS) : XV_MAX_PORTS;
+		xv_bond_set(flow_source.bonds[i], world.ref.bonds[i]);
+	}
+}
+
+static uint64_t bond_bytes(unsigned int i)
+{
+	uint64_t bytes[XV_BOND_BUCKETS], all = 0;
+	unsigned int bucket;
+
+	xv_bond_get_bytes(flow_source.bonds[i], bytes);
+	for (bucket = 0; bucket < XV_BOND_BUCKETS; bucket++)
+		all += bytes[bucket];
+	return all;
+}
+
 static bool check_counters(void)
 {
 	uint64_t sweep = xv_flows_sweep();
 	unsigned int i;
+
+	for (i = 0; i < REF_BONDS; i++)
+		if (bond_bytes(i) != world.ref.bond_bytes[i])
+			return fail("a bond's counters are wrong");
 
 	note_fused();
 	for (i = 0; i < 4000 && xv_flows_swept() < sweep; i++)
@@ -286,12 +314,13 @@ static bool check_counters(void)
 		xv_flow_get_stats(flow->user, &stats);
 		stats.packets += flow->gone_packets;
 		stats.bytes += flow->gone_bytes;
-		if (stats.packets == flow->packets && stats.bytes == flow->bytes)
+		stats.tcp_flags |= flow->gone_tcp_flags;
+		if (stats.packets == flow->packets && stats.bytes == flow->bytes && stats.tcp_flags == flow->tcp_flags)
 			continue;
-		fprintf(stderr, "flow of recirculation %u, input %u, type %04x: %llu packets, %llu bytes; expected %llu, %llu\n",
+		fprintf(stderr, "flow of recirculation %u, input %u, type %04x: %llu packets, %llu bytes, %x; expected %llu, %llu, %x\n",
 			flow->key.recirc_id, flow->key.in_port, rte_be_to_cpu_16(flow->key.eth_type),
-			(unsigned long long)stats.packets, (unsigned long long)stats.bytes,
-			(unsigned long long)flow->packets, (unsigned long long)flow->bytes);
+			(unsigned long long)stats.packets, (unsigned long long)stats.bytes, stats.tcp_flags,
+			(unsigned long long)flow->packets, (unsigned long long)flow->bytes, flow->tcp_flags);
 		return fail("a flow's counters are wrong");
 	}
 	return !flow_source.tracking || check_connections();
@@ -332,6 +361,7 @@ static void gone(struct xv_flow *engine, void *arg)
 	xv_flow_get_stats(engine, &stats);
 	flow->gone_packets += stats.packets;
 	flow->gone_bytes += stats.bytes;
+	flow->gone_tcp_flags |= stats.tcp_flags;
 	flow->going--;
 }
 
@@ -580,6 +610,8 @@ static bool burst(void)
 
 	if (world.ref.now_ms != now_ms())
 		renew_meters();
+	if (chance(5))
+		change_bonds();
 	world.ref.now_ms = now_ms();
 	for (p = 0; p < INPUTS; p++) {
 		n[p] = chance(50) ? rnd(8) : rnd(33);
@@ -651,6 +683,10 @@ bool flow_world_run(const struct flow_world_config *config, struct flow_world_st
 	world.stats = stats;
 	flow_source.refused = 0;
 	world.ref.hash = hash;
+	for (i = 0; i < REF_BONDS; i++)
+		if (xv_bond_create(world.ref.bonds[i], &flow_source.bonds[i]) != 0)
+			return fail("no bond");
+	change_bonds();
 	for (i = 0; i < FLOW_PORTS - 1; i++)
 		world.ref.port_up[i] = true;
 	world.ref.ct = ref_ct;
@@ -713,6 +749,8 @@ bool flow_world_run(const struct flow_world_config *config, struct flow_world_st
 		(void)xv_worker_set_queues(world.workers[i], NULL, 0);
 		xv_worker_destroy(world.workers[i]);
 	}
+	for (i = 0; i < REF_BONDS; i++)
+		xv_bond_destroy(flow_source.bonds[i]);
 	xv_rcu_synchronize();
 	(void)xv_rcu_poll();
 	if (rte_mempool_avail_count(xv_packet_pool()) != buffers)

@@ -67,6 +67,9 @@ static void plain_actions(void **state)
 	add(XV_ACT_METER, 5);
 	add(XV_ACT_TRUNC, 100);
 	check(NULL, "hash(hash_l4(0)),meter(5),trunc(100)");
+	add(XV_ACT_SYM_HASH, 3);
+	add(XV_ACT_BOND, 4);
+	check(NULL, "hash(sym_l4(3)),bond(4)");
 	add(XV_ACT_POP_MPLS, RTE_BE16(0x0800));
 	check(NULL, "pop_mpls(eth_type=0x800)");
 	add(XV_ACT_POP_ETH, 0);

@@ -15,6 +15,7 @@
 #include "fastpath/flow.h"
 #include "fastpath/network.h"
 #include "fastpath/rate_limit.h"
+#include "fastpath/tx_queue.h"
 #include "fastpath/worker.h"
 #include "fastpath/ledger.h"
 #include "port/dummy.h"
@@ -511,6 +512,49 @@ static void rate_limit_holds_input_and_polices_output(void **state)
 	xv_rate_limit_destroy(tx);
 }
 
+/* Queues of a port of 10 Mbit/s: 1 has 6 of them, 2 may have 2, and what is in none is 0's. All want more than there is. */
+static void queues_share_a_limit(void **state)
+{
+	static const struct xv_tx_queue_config config[] = {
+		{.id = 0, .burst_ms = 10}, {.id = 1, .min_bps = 6000000, .burst_ms = 10}, {.id = 2, .max_bps = 2000000, .burst_ms = 10}};
+	struct xv_tx_queue_stats stats[4];
+	struct xv_rate_limit *limit;
+	uint64_t sent[4] = {0}, all = 0;
+	unsigned int i, q, ms;
+
+	(void)state;
+	assert_int_equal(xv_tx_queues_set(XV_MAX_PORTS, config, 3), -EINVAL);
+	assert_int_equal(xv_rate_limit_create(0, 10000000, 10, &limit), 0);
+	assert_int_equal(xv_tx_queues_set(1, config, 3), 0);
+	for (ms = 0; ms < 4000; ms++) {
+		if (ms == 1000) /* what was saved up is used up */
+			memset(sent, 0, sizeof(sent));
+		xv_clock_warp_ms(1);
+		for (i = 0; i < 12; i++) {
+			q = ((ms * 12 + i) * 2654435761u >> 16) % 4; /* in no order; 3 is none of its queues */
+			if (xv_tx_queues_allow(1, limit, q == 3 ? 77 : q, 1000, xv_clock_cycles()))
+				sent[q] += 8000;
+		}
+	}
+	for (q = 0; q < 4; q++)
+		all += sent[q] / 3;
+	assert_in_range(all, 9900000, 10200000);
+	assert_in_range(sent[1] / 3, 5900000, 10000000);
+	assert_in_range(sent[2] / 3, 1, 2050000);
+	assert_true(sent[0] > 0 && sent[3] > 0);
+	assert_int_equal(xv_tx_queues_get_stats(1, stats, 4), 3);
+	assert_true(stats[0].packets > 0 && stats[0].dropped > 0 && stats[2].dropped > 0);
+	assert_int_equal(stats[1].bytes, stats[1].packets * 1000);
+	/* A queue that stays keeps its counters. */
+	assert_int_equal(xv_tx_queues_set(1, &config[1], 1), 0);
+	assert_int_equal(xv_tx_queues_get_stats(1, &stats[3], 1), 1);
+	assert_int_equal(stats[3].packets, stats[1].packets);
+	assert_int_equal(xv_tx_queues_set(1, NULL, 0), 0);
+	assert_int_equal(xv_tx_queues_get_stats(1, stats, 4), 0);
+	xv_rcu_synchronize();
+	xv_rate_limit_destroy(limit);
+}
+
 static void checksum_is_finished_for_whom_does_not_take_it(void **state)
 {
 	static const char *const udp =
@@ -567,6 +611,7 @@ int main(void)
 		T(down_and_detached_ports),
 		T(mtu_is_a_bound_for_frames_not_for_segments),
 		T(rate_limit_holds_input_and_polices_output),
+		T(queues_share_a_limit),
 		T(checksum_is_finished_for_whom_does_not_take_it),
 		T(injected_frames_are_flooded_and_counted),
 	};

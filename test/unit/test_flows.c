@@ -17,6 +17,8 @@
 #include "fastpath/ledger.h"
 #include "fastpath/network.h"
 #include "fastpath/policy.h"
+#include "fastpath/rate_limit.h"
+#include "fastpath/tx_queue.h"
 #include "fastpath/worker.h"
 #include "net/checksum.h"
 #include "net/tunnel.h"
@@ -640,6 +642,95 @@ static void copy_without_buffer_counts_nowhere(void **state)
 	}
 }
 
+static void send_tcp(uint8_t flags)
+{
+	struct rte_mbuf *m = make(&(struct packet){.proto = 6, .port = 80, .payload = 20});
+	uint8_t *tcp = rte_pktmbuf_mtod_offset(m, uint8_t *, 34);
+
+	tcp[12] = 0x50;
+	tcp[13] = flags;
+	assert_int_equal(xv_dummy_put(rig.ports[0], 0, m), 0);
+	run();
+}
+
+static uint16_t tcp_flags_of(const struct xv_flow *flow)
+{
+	struct xv_flow_stats stats;
+
+	(void)packets_of(flow); /* sweeps */
+	xv_flow_get_stats(flow, &stats);
+	return stats.tcp_flags;
+}
+
+/* A flow knows the TCP flags of all its packets together, by the long way and by entries. */
+static void tcp_flags_are_noted(void **state)
+{
+	struct xv_flow *flow;
+	unsigned int fusing;
+
+	(void)state;
+	bind_flows();
+	for (fusing = 0; fusing < 2; fusing++) {
+		xv_flows_set_fusing(fusing);
+		flow = add_flow(0, NULL, NULL, output_to(1));
+		send(0, &(struct packet){.port = 0xffff, .payload = 20});
+		send(0, &(struct packet){.port = 0xffff, .payload = 20});
+		assert_int_equal(tcp_flags_of(flow), 0);
+		send_tcp(0x02);
+		assert_int_equal(tcp_flags_of(flow), 0x02);
+		send_tcp(0x10);
+		send_tcp(0x18);
+		assert_int_equal(tcp_flags_of(flow), 0x1a);
+		assert_int_equal(fused().hits, fusing ? 3 : 0);
+		xv_flow_clear_tcp_flags(flow);
+		send_tcp(0x01);
+		assert_int_equal(tcp_flags_of(flow), 0x01);
+		/* Another flow gets its counters. */
+		xv_flow_del(flow);
+		settle();
+	}
+	assert_int_equal(taken(1), 12);
+}
+
+/* A priority names the queue of the output, by the long way and by entries. */
+static void priority_is_a_queue(void **state)
+{
+	static const struct xv_tx_queue_config config[] = {{.id = 0, .burst_ms = 10}, {.id = 5, .burst_ms = 10}};
+	const struct xv_flow_key value = {.skb_priority = 1u << 16 | 6}, mask = {.skb_priority = UINT32_MAX};
+	struct xv_binding *binding = calloc(1, sizeof(*binding));
+	struct xv_tx_queue_stats stats[2];
+	struct xv_rate_limit *limit;
+	struct xv_actions_builder b;
+	struct xv_actions *actions;
+	unsigned int i;
+
+	(void)state;
+	bind_flows();
+	assert_int_equal(xv_rate_limit_create(0, 1000000000, 10, &limit), 0);
+	binding->forward = XV_FORWARD_FLOWS;
+	binding->tx_limit = limit;
+	xv_port_bind(rig.ports[1], binding);
+	assert_int_equal(xv_tx_queues_set(1, config, 2), 0);
+	xv_actions_begin(&b);
+	xv_actions_add(&b, XV_ACT_OUTPUT, 1, NULL, 0); /* before: in none */
+	xv_actions_add_set(&b, &value, &mask);
+	xv_actions_add(&b, XV_ACT_OUTPUT, 1, NULL, 0);
+	assert_int_equal(xv_actions_finish(&b, &actions), 0);
+	(void)add_flow(0, NULL, NULL, actions);
+	for (i = 0; i < 4; i++)
+		send(0, &(struct packet){.port = 80});
+	assert_int_equal(taken(1), 8);
+	assert_int_equal(fused().programs, 3);
+	assert_int_equal(xv_tx_queues_get_stats(1, stats, 2), 2);
+	assert_int_equal(stats[0].packets, 4);
+	assert_int_equal(stats[1].packets, 4);
+	assert_int_equal(xv_tx_queues_set(1, NULL, 0), 0);
+	xv_port_bind(rig.ports[1], NULL);
+	xv_rcu_synchronize();
+	(void)xv_rcu_poll();
+	xv_rate_limit_destroy(limit);
+}
+
 static void changed_actions_count_at_once(void **state)
 {
 	struct xv_flow *flow;
@@ -854,6 +945,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ethernet_and_ip_in_one_tunnel, setup, teardown),
 		cmocka_unit_test_setup_teardown(tunnels_in_tunnels, setup, teardown),
 		cmocka_unit_test_setup_teardown(copy_without_buffer_counts_nowhere, setup, teardown),
+		cmocka_unit_test_setup_teardown(tcp_flags_are_noted, setup, teardown),
+		cmocka_unit_test_setup_teardown(priority_is_a_queue, setup, teardown),
 		cmocka_unit_test_setup_teardown(changed_actions_count_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(deleting_one_flow_keeps_the_others_fused, setup, teardown),
 		cmocka_unit_test_setup_teardown(fusing_can_be_switched_off, setup, teardown),
