@@ -519,6 +519,7 @@ setting_of(const struct ofpbuf *request)
         uint32_t number = 0;
 
         switch (item->type) {
+        case XV_OVS_BOND:
         case XV_OVS_METER:
         case XV_OVS_POLICY:
         case XV_OVS_ZONE_LIMIT: /* begins with its zone */
@@ -552,9 +553,13 @@ remember(struct xvio_pool *pool, const struct ofpbuf *request)
     case XV_OVS_CT_SEQ_SET:
     case XV_OVS_FRAGMENTS_SET:
     case XV_OVS_METER_SET:
+    case XV_OVS_BOND_SET:
         break;
     case XV_OVS_CT_TIMEOUT_DEL:
         set = XV_OVS_CT_TIMEOUT_SET;
+        break;
+    case XV_OVS_BOND_DEL:
+        set = XV_OVS_BOND_SET;
         break;
     case XV_OVS_METER_DEL:
         set = XV_OVS_METER_SET;
@@ -624,6 +629,24 @@ xvio_kept_port(struct xvio_pool *pool, unsigned int *cursor)
     }
     ovs_mutex_unlock(&pools_mutex);
     *cursor += 1;
+    return request;
+}
+
+struct ofpbuf *
+xvio_kept_port_named(const char *name)
+{
+    struct ofpbuf *request = NULL;
+    struct xvio_pool *pool;
+
+    ovs_mutex_lock(&pools_mutex);
+    LIST_FOR_EACH (pool, node, &pools) {
+        const struct kept *kept = request ? NULL : kept_find(pool, XV_OVS_PORT_ADD, name);
+
+        if (kept) {
+            request = ofpbuf_clone(kept->request);
+        }
+    }
+    ovs_mutex_unlock(&pools_mutex);
     return request;
 }
 

@@ -56,6 +56,8 @@ void xvio_forget_all(struct xvio_pool *);
 /* Ports by what is kept, for when xviod does not answer: requests in the order in which they were made; the next after
  * *cursor (0: begin), the caller deletes it. NULL: no more. */
 struct ofpbuf *xvio_kept_port(struct xvio_pool *, unsigned int *cursor);
+/* The request that makes the port of that name, of whatever datapath; the caller deletes it. NULL: there is none. */
+struct ofpbuf *xvio_kept_port_named(const char *name);
 /* The port's own request is another one now, whatever datapath it is of; its number stays. */
 void xvio_keep_port(const char *name, const struct ofpbuf *request);
 /* All that is kept, on this connection, of datapaths that xviod does not know. Returns how many datapaths that were. */

@@ -452,6 +452,17 @@ dpif_xvio_port_poll_wait(const struct dpif *dpif OVS_UNUSED)
 {
 }
 
+/* As the kernel names its classes. */
+static int
+dpif_xvio_queue_to_priority(const struct dpif *dpif OVS_UNUSED, uint32_t queue_id, uint32_t *priority)
+{
+    if (queue_id >= 0xf000) {
+        return EINVAL;
+    }
+    *priority = 1 << 16 | (queue_id + 1);
+    return 0;
+}
+
 /* ---- The class ---- */
 
 static const struct dpif_class dpif_xvio_class = {
@@ -480,6 +491,7 @@ static const struct dpif_class dpif_xvio_class = {
     .flow_dump_thread_destroy = dpif_xvio_flow_dump_thread_destroy,
     .flow_dump_next = dpif_xvio_flow_dump_next,
     .operate = dpif_xvio_operate,
+    .queue_to_priority = dpif_xvio_queue_to_priority,
     .recv_set = dpif_xvio_recv_set,
     .handlers_set = dpif_xvio_handlers_set,
     .recv = dpif_xvio_recv,
@@ -516,6 +528,9 @@ static const struct dpif_class dpif_xvio_class = {
     .meter_set = dpif_xvio_meter_set,
     .meter_get = dpif_xvio_meter_get,
     .meter_del = dpif_xvio_meter_del,
+    .bond_add = dpif_xvio_bond_add,
+    .bond_del = dpif_xvio_bond_del,
+    .bond_stats_get = dpif_xvio_bond_stats_get,
 };
 
 /* Once for each type name: "xvio", and those that we take over. */

@@ -6,7 +6,7 @@
  */
 #include <config.h>
 
-#include "provider.h"
+#include "netdev_xvio.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -28,29 +28,6 @@ VLOG_DEFINE_THIS_MODULE(netdev_xvio);
 #define VHOST_QUEUES 8 /* pairs that a VM may have; it uses as many as it was given */
 #define QUEUES_MAX 32
 #define PATH_MAX_BYTES 107 /* of a unix socket */
-
-/* What the types are. */
-enum role { VHOST_EITHER, VHOST_CLIENT, VHOST_SERVER, DEVICE };
-
-struct config {
-    char *where; /* the socket's path, or devargs; NULL: not configured yet */
-    bool client;
-    uint32_t queues;
-    int mtu;
-    uint32_t kbits_rate, kbits_burst, kpkts_rate;
-};
-
-struct netdev_xvio {
-    struct netdev up;
-    enum role role;
-    struct ovs_mutex mutex;
-    struct config config OVS_GUARDED;
-    bool told OVS_GUARDED; /* xviod knows that: from here on each change is told at once */
-    struct eth_addr mac OVS_GUARDED;
-    enum netdev_flags flags OVS_GUARDED;
-    bool link OVS_GUARDED;
-    long long int link_changes OVS_GUARDED;
-};
 
 static const struct {
     const char *type;
@@ -79,8 +56,8 @@ netdev_is_xvio(const struct netdev *netdev)
     return netdev->netdev_class->destruct == netdev_xvio_destruct;
 }
 
-static struct netdev_xvio *
-cast(const struct netdev *netdev)
+struct netdev_xvio *
+netdev_xvio_cast(const struct netdev *netdev)
 {
     ovs_assert(netdev_is_xvio(netdev));
     return CONTAINER_OF(netdev, struct netdev_xvio, up);
@@ -109,7 +86,7 @@ mac_of(const char *name)
 static int
 netdev_xvio_construct(struct netdev *netdev)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
     const char *name = netdev_get_name(netdev);
 
     for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
@@ -129,7 +106,7 @@ netdev_xvio_construct(struct netdev *netdev)
 static void
 netdev_xvio_destruct(struct netdev *netdev)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
 
     free(dev->config.where);
     ovs_mutex_destroy(&dev->mutex);
@@ -138,7 +115,7 @@ netdev_xvio_destruct(struct netdev *netdev)
 static void
 netdev_xvio_dealloc(struct netdev *netdev)
 {
-    free(cast(netdev));
+    free(netdev_xvio_cast(netdev));
 }
 
 /* ---- What xviod is told ---- */
@@ -176,13 +153,19 @@ put_config(const struct netdev_xvio *dev, const struct config *config, struct of
         xvio_put(request, XV_OVS_CLIENT, NULL, 0);
     }
     xvio_put_policing(request, config->kbits_rate, config->kbits_burst, config->kpkts_rate);
+    if (config->max_bps) {
+        xvio_put(request, XV_OVS_TX_BPS, &config->max_bps, sizeof config->max_bps);
+        for (size_t i = 0; i < config->n_queues_tx; i++) {
+            xvio_put(request, XV_OVS_TX_QUEUE, &config->queues_tx[i], sizeof config->queues_tx[i]);
+        }
+    }
     return 0;
 }
 
 int
 netdev_xvio_put_port(const struct netdev *netdev, struct ofpbuf *request)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
     int error;
 
     ovs_mutex_lock(&dev->mutex);
@@ -192,9 +175,8 @@ netdev_xvio_put_port(const struct netdev *netdev, struct ofpbuf *request)
     return error;
 }
 
-/* The port becomes what config says, unless it is not there yet. *text: why not; the caller frees it. */
-static int
-change_port(const struct netdev_xvio *dev, const struct config *config, char **text) OVS_REQUIRES(dev->mutex)
+int
+netdev_xvio_change(const struct netdev_xvio *dev, const struct config *config, char **text)
 {
     struct ofpbuf request, *kept;
     struct xvio_reply reply;
@@ -232,7 +214,7 @@ change_port(const struct netdev_xvio *dev, const struct config *config, char **t
 static int
 netdev_xvio_get_config(const struct netdev *netdev, struct smap *args)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
 
     ovs_mutex_lock(&dev->mutex);
     if (dev->config.where) {
@@ -302,7 +284,7 @@ read_queues(const struct netdev_xvio *dev, const struct smap *args, struct confi
 static int
 netdev_xvio_set_config(struct netdev *netdev, const struct smap *args, char **errp)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
     struct config want;
     char *text;
     int error = 0;
@@ -318,7 +300,7 @@ netdev_xvio_set_config(struct netdev *netdev, const struct smap *args, char **er
         error = EINVAL;
     } else if (!nullable_string_is_equal(want.where, dev->config.where) || want.client != dev->config.client
                || want.queues != dev->config.queues) {
-        error = change_port(dev, &want, &text);
+        error = netdev_xvio_change(dev, &want, &text);
         if (!error) {
             free(dev->config.where);
             dev->config = want;
@@ -338,7 +320,7 @@ netdev_xvio_set_config(struct netdev *netdev, const struct smap *args, char **er
 static int
 netdev_xvio_set_mtu(struct netdev *netdev, int mtu)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
     struct config want;
     char *text = NULL;
     int error = 0;
@@ -351,7 +333,7 @@ netdev_xvio_set_mtu(struct netdev *netdev, int mtu)
     want = dev->config;
     want.mtu = mtu;
     if (mtu != dev->config.mtu) {
-        error = change_port(dev, &want, &text);
+        error = netdev_xvio_change(dev, &want, &text);
         if (!error) {
             dev->config = want;
             netdev_change_seq_changed(netdev);
@@ -368,7 +350,7 @@ netdev_xvio_set_mtu(struct netdev *netdev, int mtu)
 static int
 netdev_xvio_get_mtu(const struct netdev *netdev, int *mtu)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
 
     ovs_mutex_lock(&dev->mutex);
     *mtu = dev->config.mtu;
@@ -380,7 +362,7 @@ static int
 netdev_xvio_set_policing(struct netdev *netdev, uint32_t kbits_rate, uint32_t kbits_burst, uint32_t kpkts_rate,
                          uint32_t kpkts_burst OVS_UNUSED)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
     struct config want;
     char *text = NULL;
     int error = 0;
@@ -392,7 +374,7 @@ netdev_xvio_set_policing(struct netdev *netdev, uint32_t kbits_rate, uint32_t kb
     want.kpkts_rate = kpkts_rate;
     if (want.kbits_rate != dev->config.kbits_rate || want.kbits_burst != dev->config.kbits_burst
         || want.kpkts_rate != dev->config.kpkts_rate) {
-        error = change_port(dev, &want, &text);
+        error = netdev_xvio_change(dev, &want, &text);
         if (!error) {
             dev->config = want;
         }
@@ -408,7 +390,7 @@ netdev_xvio_set_policing(struct netdev *netdev, uint32_t kbits_rate, uint32_t kb
 static int
 netdev_xvio_set_etheraddr(struct netdev *netdev, const struct eth_addr mac)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
 
     ovs_mutex_lock(&dev->mutex);
     dev->mac = mac;
@@ -420,7 +402,7 @@ netdev_xvio_set_etheraddr(struct netdev *netdev, const struct eth_addr mac)
 static int
 netdev_xvio_get_etheraddr(const struct netdev *netdev, struct eth_addr *mac)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
 
     ovs_mutex_lock(&dev->mutex);
     *mac = dev->mac;
@@ -431,7 +413,7 @@ netdev_xvio_get_etheraddr(const struct netdev *netdev, struct eth_addr *mac)
 static int
 netdev_xvio_update_flags(struct netdev *netdev, enum netdev_flags off, enum netdev_flags on, enum netdev_flags *old)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
 
     ovs_mutex_lock(&dev->mutex);
     *old = dev->flags;
@@ -442,9 +424,8 @@ netdev_xvio_update_flags(struct netdev *netdev, enum netdev_flags off, enum netd
 
 /* ---- What is shown ---- */
 
-/* As xviod sees the port; the caller frees the answer. */
-static int
-ask_stats(const struct netdev *netdev, struct xvio_reply *reply)
+int
+netdev_xvio_ask_stats(const struct netdev *netdev, struct xvio_reply *reply)
 {
     struct ofpbuf request;
 
@@ -459,7 +440,7 @@ netdev_xvio_get_stats(const struct netdev *netdev, struct netdev_stats *stats)
     const struct xv_ovs_item *item;
     struct xv_ovs_port_stats s;
     struct xvio_reply reply;
-    int error = ask_stats(netdev, &reply);
+    int error = netdev_xvio_ask_stats(netdev, &reply);
 
     item = error ? NULL : xv_ovs_find(reply.items, reply.len, XV_OVS_PORT_STATS_ITEM);
     if (item && item->len == sizeof s) {
@@ -482,7 +463,7 @@ netdev_xvio_get_custom_stats(const struct netdev *netdev, struct netdev_custom_s
 {
     const struct xv_ovs_item *item;
     struct xvio_reply reply;
-    int error = ask_stats(netdev, &reply);
+    int error = netdev_xvio_ask_stats(netdev, &reply);
     bool broken = false;
     size_t room = 0;
     uint32_t at = 0;
@@ -521,9 +502,9 @@ add_text(struct smap *args, const char *key, const struct xvio_reply *reply, enu
 static int
 netdev_xvio_get_status(const struct netdev *netdev, struct smap *args)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
     struct xvio_reply reply;
-    int error = ask_stats(netdev, &reply);
+    int error = netdev_xvio_ask_stats(netdev, &reply);
 
     if (!error) {
         smap_add(args, "driver_name", "xvio");
@@ -551,7 +532,7 @@ netdev_xvio_get_status(const struct netdev *netdev, struct smap *args)
 static int
 netdev_xvio_get_carrier(const struct netdev *netdev, bool *carrier)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
 
     ovs_mutex_lock(&dev->mutex);
     *carrier = dev->link;
@@ -562,7 +543,7 @@ netdev_xvio_get_carrier(const struct netdev *netdev, bool *carrier)
 static long long int
 netdev_xvio_get_carrier_resets(const struct netdev *netdev)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
     long long int n;
 
     ovs_mutex_lock(&dev->mutex);
@@ -574,7 +555,7 @@ netdev_xvio_get_carrier_resets(const struct netdev *netdev)
 static void
 set_link(struct netdev *netdev, bool up)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
     bool changed;
 
     ovs_mutex_lock(&dev->mutex);
@@ -635,13 +616,13 @@ netdev_xvio_links_down(void)
 static void
 tell(struct netdev *netdev)
 {
-    struct netdev_xvio *dev = cast(netdev);
+    struct netdev_xvio *dev = netdev_xvio_cast(netdev);
     char *text = NULL;
 
     ovs_mutex_lock(&dev->mutex);
     if (!dev->told && dev->config.where) {
         dev->told = true;
-        if (change_port(dev, &dev->config, &text)) {
+        if (netdev_xvio_change(dev, &dev->config, &text)) {
             VLOG_WARN("%s: %s", netdev_get_name(netdev), text);
         }
     }
@@ -679,6 +660,18 @@ static const struct netdev_class netdev_xvio_class = {
     .get_mtu = netdev_xvio_get_mtu,
     .set_mtu = netdev_xvio_set_mtu,
     .set_policing = netdev_xvio_set_policing,
+    .get_qos_types = netdev_xvio_get_qos_types,
+    .get_qos_capabilities = netdev_xvio_get_qos_capabilities,
+    .get_qos = netdev_xvio_get_qos,
+    .set_qos = netdev_xvio_set_qos,
+    .get_queue = netdev_xvio_get_queue,
+    .set_queue = netdev_xvio_set_queue,
+    .delete_queue = netdev_xvio_delete_queue,
+    .get_queue_stats = netdev_xvio_get_queue_stats,
+    .queue_dump_start = netdev_xvio_queue_dump_start,
+    .queue_dump_next = netdev_xvio_queue_dump_next,
+    .queue_dump_done = netdev_xvio_queue_dump_done,
+    .dump_queue_stats = netdev_xvio_dump_queue_stats,
     .get_carrier = netdev_xvio_get_carrier,
     .get_carrier_resets = netdev_xvio_get_carrier_resets,
     .get_stats = netdev_xvio_get_stats,

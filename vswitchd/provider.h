@@ -89,6 +89,11 @@ int dpif_xvio_meter_set(struct dpif *, ofproto_meter_id, struct ofputil_meter_co
 int dpif_xvio_meter_get(const struct dpif *, ofproto_meter_id, struct ofputil_meter_stats *, uint16_t n_bands);
 int dpif_xvio_meter_del(struct dpif *, ofproto_meter_id, struct ofputil_meter_stats *, uint16_t n_bands);
 
+/* dpif_bond.c */
+int dpif_xvio_bond_add(struct dpif *, uint32_t bond_id, odp_port_t *member_map);
+int dpif_xvio_bond_del(struct dpif *, uint32_t bond_id);
+int dpif_xvio_bond_stats_get(struct dpif *, uint32_t bond_id, uint64_t *n_bytes);
+
 /* netdev_tap.c */
 void netdev_xviotap_register(const char *type);
 bool netdev_is_xviotap(const struct netdev *);

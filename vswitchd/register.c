@@ -33,6 +33,8 @@ bool __real_dpif_supports_tnl_push_pop(const struct dpif *);
 bool __wrap_dpif_supports_tnl_push_pop(const struct dpif *);
 bool __real_dpif_supports_explicit_drop_action(const struct dpif *);
 bool __wrap_dpif_supports_explicit_drop_action(const struct dpif *);
+bool __real_dpif_supports_lb_output_action(const struct dpif *);
+bool __wrap_dpif_supports_lb_output_action(const struct dpif *);
 
 void
 __wrap_bridge_init(const char *remote)
@@ -108,4 +110,10 @@ bool
 __wrap_dpif_supports_explicit_drop_action(const struct dpif *dpif)
 {
     return dpif_is_xvio(dpif) || __real_dpif_supports_explicit_drop_action(dpif);
+}
+
+bool
+__wrap_dpif_supports_lb_output_action(const struct dpif *dpif)
+{
+    return dpif_is_xvio(dpif) || __real_dpif_supports_lb_output_action(dpif);
 }

@@ -9,6 +9,7 @@
 
 #include "fastpath/conntrack.h"
 #include "fastpath/meter.h"
+#include "ovs/bonds.h"
 #include "ovs/conntrack.h"
 #include "ovs/datapath.h"
 #include "ovs/key.h"
@@ -16,6 +17,7 @@
 
 #define DEPTH_MAX 8
 #define ATTRS_MAX 256 /* bytes of a set action's field */
+#define HASH_ALG_SYM_L4 1 /* OVS_HASH_ALG_SYM_L4, which the kernel does not have */
 
 struct translation {
 	const struct xv_ovs_datapath *dp;
@@ -429,9 +431,17 @@ static int translate_one(struct translation *t, const struct nlattr *a, bool las
 		add_end(t, XV_ACT_RECIRC, value, last);
 		return 0;
 	case OVS_ACTION_ATTR_HASH:
-		if (!xv_attr_get(a, &hash, sizeof(hash)) || hash.hash_alg != OVS_HASH_ALG_L4)
-			return refuse(t, "hash: of another kind than l4");
-		xv_actions_add(&t->b, XV_ACT_HASH, hash.hash_basis, NULL, 0);
+		if (!xv_attr_get(a, &hash, sizeof(hash)) || (hash.hash_alg != OVS_HASH_ALG_L4 && hash.hash_alg != HASH_ALG_SYM_L4))
+			return refuse(t, "hash: of another kind than l4 and sym_l4");
+		xv_actions_add(&t->b, hash.hash_alg == OVS_HASH_ALG_L4 ? XV_ACT_HASH : XV_ACT_SYM_HASH, hash.hash_basis, NULL, 0);
+		return 0;
+	case XV_OVS_ACTION_LB_OUTPUT:
+		if (!xv_attr_get(a, &value, sizeof(value)))
+			return refuse(t, "lb_output: malformed");
+		if (xv_ovs_bond_number(t->dp, value, &value)) /* or not any more */
+			xv_actions_add(&t->b, XV_ACT_BOND, value, NULL, 0);
+		else
+			add_end(t, XV_ACT_DROP, XV_DROP_TX_DOWN, last);
 		return 0;
 	case OVS_ACTION_ATTR_PUSH_MPLS:
 	case OVS_ACTION_ATTR_ADD_MPLS:

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "fastpath/flow.h"
+#include "ovs/bonds.h"
 #include "ovs/conntrack.h"
 #include "ovs/datapath.h"
 #include "ovs/flows.h"
@@ -189,6 +190,15 @@ static bool request_datapath(struct xv_ovs_connection *c, struct xv_ovs_datapath
 		c->pending = XV_OVS_PENDING_OPERATE;
 		*rc = xv_ovs_operate(dp, items, len, &c->request, operate_done, c, &c->operation);
 		return *rc != 0;
+	case XV_OVS_BOND_SET:
+		*rc = xv_ovs_bond_set(dp, items, len);
+		break;
+	case XV_OVS_BOND_DEL:
+		*rc = xv_ovs_bond_del(dp, items, len);
+		break;
+	case XV_OVS_BOND_STATS:
+		*rc = xv_ovs_bond_stats(dp, items, len, m);
+		break;
 	case XV_OVS_UPCALL_SET:
 		xv_ovs_upcalls_set(dp->upcalls, xv_ovs_u32(items, len, XV_OVS_ON, 0) != 0);
 		break;

@@ -9,6 +9,7 @@
 #include "control/model.h"
 #include "control/txn.h"
 #include "fastpath/ledger.h"
+#include "ovs/bonds.h"
 #include "ovs/flows.h"
 #include "ovs/upcalls.h"
 
@@ -44,6 +45,7 @@ void xv_ovs_datapath_destroy(struct xv_ovs_datapath *dp)
 		if (dp->by_number[number] != NULL)
 			(void)xv_ovs_port_del(dp, number);
 	TAILQ_REMOVE(&datapaths, dp, entry);
+	xv_ovs_bonds_destroy(dp);
 	xv_ovs_upcalls_destroy(dp->upcalls);
 	xv_ovs_flows_destroy(dp->flows);
 	free(dp);
@@ -113,6 +115,10 @@ static json_t *host_config(const struct xv_ovs_datapath *dp, const char *name, c
 		json_object_set_new(config, "rx_limit_bps", json_integer((json_int_t)c->limit_bps));
 		json_object_set_new(config, "rx_limit_pps", json_integer((json_int_t)c->limit_pps));
 		json_object_set_new(config, "limit_burst_ms", json_integer(c->limit_burst_ms));
+	}
+	if (c->tx_bps != 0) {
+		json_object_set_new(config, "tx_limit_bps", json_integer((json_int_t)c->tx_bps));
+		json_object_set_new(config, "tx_burst_ms", json_integer(c->tx_burst_ms));
 	}
 	if (c->kind == XV_OVS_PORT_DEVICE)
 		json_object_set_new(config, "device", json_string(c->device));
@@ -210,6 +216,10 @@ int xv_ovs_port_add(struct xv_ovs_datapath *dp, const struct xv_ovs_port_config 
 	p->id = device->port->id;
 	dp->by_number[p->number] = p;
 	dp->by_id[p->id] = p;
+	xv_ovs_bonds_ports_changed(dp);
+	/* Short of memory they share without order. */
+	(void)xv_tx_queues_set(p->id, c->tx_queues, c->n_tx_queues);
+	xv_ovs_flows_port_changed(dp->flows, p->number);
 	return 0;
 
 err_free:
@@ -235,12 +245,22 @@ static bool is_other_device(const json_t *have, const json_t *want)
 	return false;
 }
 
+/* What names the port, if it is away, has none; if it is back, has it again. */
+static void set_away(struct xv_ovs_datapath *dp, struct xv_ovs_port *p, bool away)
+{
+	p->away = away;
+	xv_ovs_flows_port_changed(dp->flows, p->number);
+	xv_ovs_bonds_ports_changed(dp);
+}
+
 /* A port whose device is gone. */
 static void forget(struct xv_ovs_datapath *dp, struct xv_ovs_port *p)
 {
 	xv_ovs_upcalls_forget_port(dp->upcalls, p->id);
+	(void)xv_tx_queues_set(p->id, NULL, 0);
 	dp->by_number[p->number] = NULL;
 	dp->by_id[p->id] = NULL;
+	xv_ovs_bonds_ports_changed(dp);
 	port_free(p);
 }
 
@@ -250,7 +270,7 @@ static int change_device(struct xv_ovs_datapath *dp, struct xv_ovs_port *p, cons
 	json_t *have = json_incref(xv_model_get(dp->host->model, "dynamic", name));
 	int rc;
 
-	xv_ovs_flows_forget_port(dp->flows, p);
+	set_away(dp, p, true);
 	rc = host_ports_change(dp, name, NULL, err);
 	if (rc == 0) {
 		rc = host_ports_change(dp, name, want, err);
@@ -260,10 +280,12 @@ static int change_device(struct xv_ovs_datapath *dp, struct xv_ovs_port *p, cons
 			return rc;
 		}
 		xv_ovs_upcalls_forget_port(dp->upcalls, p->id);
+		(void)xv_tx_queues_set(p->id, NULL, 0);
 		dp->by_id[p->id] = NULL;
 		p->id = xv_host_port_lookup(dp->host, name)->port->id;
 		dp->by_id[p->id] = p;
 	}
+	set_away(dp, p, false);
 	json_decref(have);
 	return rc;
 }
@@ -289,6 +311,8 @@ int xv_ovs_port_set(struct xv_ovs_datapath *dp, const struct xv_ovs_port_config 
 		rc = host_ports_change(dp, name, config, err);
 	if (rc == 0)
 		rc = keep_items(p, c, err);
+	if (rc == 0 && xv_tx_queues_set(p->id, c->tx_queues, c->n_tx_queues) < 0)
+		rc = xv_err_set(err, -ENOMEM, XV_ERR_RESOURCE, "out of memory");
 	json_decref(config);
 	return rc;
 }
@@ -328,10 +352,12 @@ int xv_ovs_port_del(struct xv_ovs_datapath *dp, uint32_t number)
 		return -ENODEV;
 	host_name(dp, p->name, name, sizeof(name));
 	add_ledger(dp, p, &dp->gone_rx, &dp->gone_lost);
-	xv_ovs_flows_forget_port(dp->flows, p);
+	set_away(dp, p, true);
 	rc = host_ports_change(dp, name, NULL, NULL);
-	if (rc < 0)
+	if (rc < 0) {
+		set_away(dp, p, false);
 		return rc;
+	}
 	forget(dp, p);
 	return 0;
 }
@@ -363,7 +389,7 @@ uint32_t xv_ovs_port_id(const struct xv_ovs_datapath *dp, uint32_t number)
 {
 	const struct xv_ovs_port *p = xv_ovs_port_by_number(dp, number);
 
-	return p != NULL ? p->id : XV_FLOW_PORT_NONE;
+	return p != NULL && !p->away ? p->id : XV_FLOW_PORT_NONE;
 }
 
 uint32_t xv_ovs_port_number(const struct xv_ovs_datapath *dp, uint32_t id)

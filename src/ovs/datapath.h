@@ -11,10 +11,12 @@
 
 #include "base/err.h"
 #include "control/host.h"
+#include "fastpath/tx_queue.h"
 #include "ovs/protocol.h"
 
 #define XV_OVS_NUMBERS 65536 /* of ports; 0 is the local port */
 
+struct xv_ovs_bond;
 struct xv_ovs_flows;
 struct xv_ovs_upcalls;
 
@@ -28,6 +30,7 @@ struct xv_ovs_port {
 	char name[XV_NAME_LEN];
 	void *items; /* of the request that made it so, for whoever wants to know */
 	uint32_t items_len;
+	bool away; /* it has no device at present, or soon */
 };
 
 struct xv_ovs_datapath {
@@ -38,6 +41,7 @@ struct xv_ovs_datapath {
 	struct xv_ovs_port *by_id[XV_MAX_PORTS];
 	struct xv_ovs_flows *flows;
 	struct xv_ovs_upcalls *upcalls;
+	struct xv_ovs_bond *bonds;
 	uint64_t missed;	 /* upcalls that came because no flow matched */
 	uint64_t gone_rx, gone_lost; /* of ports that are gone: received, dropped for want of room for an upcall */
 };
@@ -62,6 +66,10 @@ struct xv_ovs_port_config {
 	uint32_t queues, mtu;
 	uint64_t limit_bps, limit_pps;
 	uint32_t limit_burst_ms;
+	uint64_t tx_bps;
+	uint32_t tx_burst_ms;
+	struct xv_tx_queue_config tx_queues[XV_OVS_QUEUES_MAX];
+	unsigned int n_tx_queues;
 	uint16_t udp_port;
 	bool client, gbp;
 };

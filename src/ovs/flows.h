@@ -9,7 +9,6 @@
 #include "ovs/message.h"
 
 struct xv_ovs_datapath;
-struct xv_ovs_port;
 struct xv_ovs_flows;
 
 struct xv_ovs_flows *xv_ovs_flows_create(struct xv_ovs_datapath *dp);
@@ -32,7 +31,7 @@ int xv_ovs_flow_get(struct xv_ovs_flows *flows, const uint8_t *ufid, struct xv_o
 int xv_ovs_flow_del(struct xv_ovs_flows *flows, const uint8_t *ufid,
 		    void (*done)(const struct xv_ovs_flow_stats *stats, void *arg), void *arg);
 void xv_ovs_flows_flush(struct xv_ovs_flows *flows);
-/* Those that match packets from this port, and those that send to it: it goes, or gets another device. */
-void xv_ovs_flows_forget_port(struct xv_ovs_flows *flows, const struct xv_ovs_port *port);
+/* The port of that number came, went, or got another device: flows that match its packets, or send to it, follow. */
+void xv_ovs_flows_port_changed(struct xv_ovs_flows *flows, uint32_t number);
 /* Put as many as make a message, from *cursor (0 at first) on. False: that was all. */
 bool xv_ovs_flows_dump(struct xv_ovs_flows *flows, uint64_t *cursor, bool terse, struct xv_ovs_message *m);

@@ -14,7 +14,7 @@
 /* Waits for the counters of flows that it deleted. */
 struct xv_ovs_operation {
 	struct xv_ovs_message m;
-	unsigned int waiting;
+	unsigned int waiting; /* deletions, and who writes the answer */
 	void (*done)(struct xv_ovs_message *m, void *arg); /* NULL: nobody waits */
 	void *arg;
 };
@@ -105,11 +105,12 @@ static int del(struct xv_ovs_operation *o, struct xv_ovs_datapath *dp, const uin
 		return -ENOMEM;
 	*slot = (struct slot){o, o->m.len};
 	xv_ovs_put(&o->m, XV_OVS_STATS, &none, sizeof(none));
+	o->waiting++;
 	rc = xv_ovs_flow_del(dp->flows, ufid, deleted, slot);
-	if (rc < 0)
+	if (rc < 0) {
+		o->waiting--;
 		free(slot);
-	else
-		o->waiting++;
+	}
 	return rc;
 }
 
@@ -164,6 +165,7 @@ int xv_ovs_operate(struct xv_ovs_datapath *dp, const void *items, uint32_t len, 
 	}
 	o->done = done;
 	o->arg = arg;
+	o->waiting = 1;
 	xv_ovs_message_begin(&o->m, request);
 	for (at = 0; (item = xv_ovs_next(items, len, &at, &broken)) != NULL;) {
 		uint32_t result;
@@ -174,7 +176,7 @@ int xv_ovs_operate(struct xv_ovs_datapath *dp, const void *items, uint32_t len, 
 		xv_ovs_put_u32(&o->m, XV_OVS_ERROR, (uint32_t)-one(o, dp, xv_ovs_body(item), item->len));
 		xv_ovs_close(&o->m, result);
 	}
-	*operation = o->waiting > 0 ? o : NULL;
+	*operation = --o->waiting > 0 ? o : NULL;
 	if (o->waiting > 0)
 		(void)xv_host_poll_flows(dp->host);
 	else

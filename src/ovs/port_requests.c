@@ -6,7 +6,7 @@
 #include "fastpath/ledger.h"
 #include "ovs/datapath.h"
 
-#define ITEMS_MAX 4096 /* of a port: they are kept */
+#define ITEMS_MAX 8192 /* of a port: they are kept */
 #define LIMIT_MAX UINT64_C(1000000000000) /* a second, of bits or packets */
 
 /* A text of the request in a buffer of its own; NULL: there is none, or it is too long. */
@@ -26,6 +26,27 @@ struct texts {
 	char name[XV_NAME_LEN], type[32], socket[108], device[256];
 };
 
+static bool read_queues(const void *items, uint32_t len, struct xv_ovs_port_config *config)
+{
+	const struct xv_ovs_item *item;
+	struct xv_ovs_queue q;
+	bool broken = false;
+	uint32_t at = 0;
+
+	while ((item = xv_ovs_next(items, len, &at, &broken)) != NULL) {
+		if (item->type != XV_OVS_TX_QUEUE)
+			continue;
+		if (item->len != sizeof(q) || config->n_tx_queues == XV_OVS_QUEUES_MAX)
+			return false;
+		memcpy(&q, xv_ovs_body(item), sizeof(q));
+		if (q.min_bps > LIMIT_MAX || q.max_bps > LIMIT_MAX || q.burst_ms == 0)
+			return false;
+		config->tx_queues[config->n_tx_queues++] =
+			(struct xv_tx_queue_config){.id = q.id, .min_bps = q.min_bps, .max_bps = q.max_bps, .burst_ms = q.burst_ms};
+	}
+	return true;
+}
+
 /* What a port is to be. False: that makes no port. */
 static bool read_config(const void *items, uint32_t len, struct texts *texts, struct xv_ovs_port_config *config)
 {
@@ -43,14 +64,18 @@ static bool read_config(const void *items, uint32_t len, struct texts *texts, st
 		.limit_bps = xv_ovs_u64(items, len, XV_OVS_LIMIT_BPS, 0),
 		.limit_pps = xv_ovs_u64(items, len, XV_OVS_LIMIT_PPS, 0),
 		.limit_burst_ms = xv_ovs_u32(items, len, XV_OVS_LIMIT_BURST_MS, 10),
+		.tx_bps = xv_ovs_u64(items, len, XV_OVS_TX_BPS, 0),
+		.tx_burst_ms = xv_ovs_u32(items, len, XV_OVS_TX_BURST_MS, 10),
 		.udp_port = (uint16_t)xv_ovs_u32(items, len, XV_OVS_UDP_PORT, 0),
 		.client = xv_ovs_find(items, len, XV_OVS_CLIENT) != NULL,
 		.gbp = xv_ovs_find(items, len, XV_OVS_GBP) != NULL,
 	};
 
+	if (!read_queues(items, len, config))
+		return false;
 	if (config->name == NULL || len > ITEMS_MAX || text(items, len, XV_OVS_NETDEV_TYPE, texts->type, sizeof(texts->type)) == NULL ||
 	    config->queues == 0 || config->queues > XV_MAX_QUEUES || config->mtu > UINT16_MAX ||
-	    config->limit_bps > LIMIT_MAX || config->limit_pps > LIMIT_MAX || config->limit_burst_ms == 0)
+	    config->tx_bps > LIMIT_MAX || config->tx_burst_ms == 0 || config->limit_bps > LIMIT_MAX || config->limit_pps > LIMIT_MAX || config->limit_burst_ms == 0)
 		return false;
 	switch (config->kind) {
 	case XV_OVS_PORT_KERNEL:
@@ -196,6 +221,19 @@ static void put_state(struct xv_ovs_message *m, const struct xv_port_info *info)
 		xv_ovs_put_text(m, XV_OVS_ERROR_TEXT, info->broken);
 }
 
+static void put_queues(struct xv_ovs_message *m, uint32_t port_id)
+{
+	struct xv_tx_queue_stats stats[XV_OVS_QUEUES_MAX];
+	unsigned int i, n = xv_tx_queues_get_stats(port_id, stats, XV_OVS_QUEUES_MAX);
+
+	for (i = 0; i < n && i < XV_OVS_QUEUES_MAX; i++) {
+		const struct xv_ovs_queue_stats out = {.id = stats[i].id, .packets = stats[i].packets, .bytes = stats[i].bytes,
+						       .dropped = stats[i].dropped};
+
+		xv_ovs_put(m, XV_OVS_TX_QUEUE_STATS, &out, sizeof(out));
+	}
+}
+
 int xv_ovs_request_port_stats(const void *items, uint32_t len, struct xv_ovs_message *m)
 {
 	char name[XV_NAME_LEN];
@@ -221,6 +259,7 @@ int xv_ovs_request_port_stats(const void *items, uint32_t len, struct xv_ovs_mes
 		stats.rx_dropped += ledger.drops[i];
 	xv_ovs_put(m, XV_OVS_PORT_STATS_ITEM, &stats, sizeof(stats));
 	put_state(m, &info);
+	put_queues(m, port->id);
 	for (i = 0; i < XV_DROP_MAX; i++) {
 		struct {
 			uint64_t n;

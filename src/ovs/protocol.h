@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define XV_OVS_VERSION 1
+#define XV_OVS_VERSION 2 /* raised when a number below, or what it means, changes */
 #define XV_OVS_SOCKET "/run/xvio/ovs.sock"
 #define XV_OVS_MESSAGE_MAX (2u << 20) /* bytes of a request or an answer */
 #define XV_OVS_BATCH_BYTES (512u << 10) /* who batches stops beyond */
@@ -32,7 +32,7 @@ enum xv_ovs_request {
 	XV_OVS_DP_DEL,
 	/* -> DP_STATS */
 	XV_OVS_DP_STATS,
-	/* NAME NETDEV_TYPE KIND [NUMBER SOCKET CLIENT DEVICE QUEUES MTU TUNNEL_TYPE UDP_PORT LIMIT_*] -> NUMBER.
+	/* NAME NETDEV_TYPE KIND [NUMBER SOCKET CLIENT DEVICE QUEUES MTU TUNNEL_TYPE UDP_PORT LIMIT_* TX_*] -> NUMBER.
 	 * EEXIST, EBUSY; ERROR_TEXT says more */
 	XV_OVS_PORT_ADD,
 	/* As PORT_ADD: what the port of that name, of whatever datapath, is to be from now on. Its number stays. ENODEV; ERROR_TEXT */
@@ -43,7 +43,8 @@ enum xv_ovs_request {
 	XV_OVS_PORT_GET,
 	/* -> PORT ... */
 	XV_OVS_PORT_DUMP,
-	/* NAME, of whatever datapath -> PORT_STATS STATE QUEUES [CONNECTED FEATURES ERROR_TEXT] COUNTER ... ENODEV */
+	/* NAME, of whatever datapath -> PORT_STATS STATE QUEUES [CONNECTED FEATURES ERROR_TEXT] COUNTER ... TX_QUEUE_STATS ...
+	 * ENODEV */
 	XV_OVS_PORT_STATS,
 	/* -> LINK ...: all ports of all datapaths */
 	XV_OVS_LINKS,
@@ -89,6 +90,12 @@ enum xv_ovs_request {
 	XV_OVS_METER_GET,
 	/* METER -> METER_STATS: as they were. ENOENT */
 	XV_OVS_METER_DEL,
+	/* BOND MEMBERS: it is new, or it has these from now on */
+	XV_OVS_BOND_SET,
+	/* BOND. ENOENT */
+	XV_OVS_BOND_DEL,
+	/* BOND -> SENT. ENOENT */
+	XV_OVS_BOND_STATS,
 };
 
 enum xv_ovs_item_type {
@@ -153,6 +160,13 @@ enum xv_ovs_item_type {
 	XV_OVS_STATE,		 /* text: of the port, as xvioctl says it */
 	XV_OVS_CONNECTED,	 /* nothing: the VM's side of the socket is there */
 	XV_OVS_FEATURES,	 /* u64: of virtio, negotiated */
+	XV_OVS_BOND,		 /* u32 */
+	XV_OVS_MEMBERS,		 /* u32 ...: number of the port for each of XV_OVS_BOND_BUCKETS */
+	XV_OVS_SENT,		 /* u64 ...: bytes of each bucket since the bond was made */
+	XV_OVS_TX_BPS,		 /* u64: bits per second that are sent to the port; 0: no limit */
+	XV_OVS_TX_BURST_MS,	 /* u32 */
+	XV_OVS_TX_QUEUE,	 /* struct xv_ovs_queue: one of those that share what TX_BPS lets through */
+	XV_OVS_TX_QUEUE_STATS,	 /* struct xv_ovs_queue_stats */
 };
 
 enum xv_ovs_port_kind {
@@ -210,6 +224,19 @@ struct xv_ovs_port_stats {
 	uint32_t link_mtu; /* 0: not known */
 };
 
+#define XV_OVS_QUEUES_MAX 64 /* of a port */
+
+/* Packets whose priority is 1 << 16 | id + 1, and for id 0 also those that have none */
+struct xv_ovs_queue {
+	uint32_t id, burst_ms;
+	uint64_t min_bps, max_bps; /* that it gets, that it may have; 0: nothing of its own, no limit of its own */
+};
+
+struct xv_ovs_queue_stats {
+	uint32_t id, pad;
+	uint64_t packets, bytes, dropped;
+};
+
 struct xv_ovs_flow_stats {
 	uint64_t packets, bytes;
 	uint64_t used_ms; /* CLOCK_MONOTONIC; 0: never */
@@ -262,6 +289,8 @@ struct xv_ovs_rate {
 	uint32_t burst_ms;
 	uint32_t pad;
 };
+
+#define XV_OVS_BOND_BUCKETS 256
 
 struct xv_ovs_meter_stats {
 	uint64_t packets, bytes, dropped_packets, dropped_bytes;

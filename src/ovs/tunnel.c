@@ -182,7 +182,7 @@ int xv_ovs_tunnel_push(const struct xv_ovs_datapath *dp, const struct nlattr *a,
 	if (len < before || push.header_len > len - before || push.header_len > sizeof(push.header))
 		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "action tnl_push: malformed");
 	port = xv_ovs_port_by_number(dp, push.tnl_port);
-	if (port == NULL || port->kind != XV_OVS_PORT_TUNNEL ||
+	if (port == NULL || port->away || port->kind != XV_OVS_PORT_TUNNEL ||
 	    !parse_header((struct bytes){push.header, push.header_len}, port, &params) ||
 	    xv_encap_build(&params, &encap) != 0)
 		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "action tnl_push: headers that we do not have");
@@ -201,7 +201,7 @@ int xv_ovs_tunnel_pop(const struct xv_ovs_datapath *dp, uint32_t number, bool la
 	const struct xv_ovs_port *port = xv_ovs_port_by_number(dp, number);
 	struct xv_action_tunnel_pop pop = {0};
 
-	if (port == NULL || port->kind != XV_OVS_PORT_TUNNEL)
+	if (port == NULL || port->away || port->kind != XV_OVS_PORT_TUNNEL)
 		return xv_err_set(err, -EINVAL, XV_ERR_RANGE, "action tnl_pop: no tunnel port %u", number);
 	pop.type = types[port->tunnel];
 	pop.gbp = port->gbp;

@@ -9,10 +9,13 @@
 #include <linux/openvswitch.h>
 
 #include "fastpath/action_format.h"
+#include "fastpath/bond.h"
 #include "ovs/actions.h"
+#include "ovs/bonds.h"
 #include "ovs/datapath.h"
 #include "ovs/key.h"
 #include "ovs/message.h"
+#include "table/rcu.h"
 
 /* A datapath with port 7, which is 3 for us, and 9, a VXLAN tunnel, which is 5. */
 static struct xv_ovs_datapath *dp;
@@ -25,12 +28,13 @@ static int setup(void **state)
 	dp = calloc(1, sizeof(*dp));
 	dp->by_number[7] = dp->by_id[3] = &port7;
 	dp->by_number[9] = dp->by_id[5] = &port9;
-	return 0;
+	return xv_rcu_init();
 }
 
 static int teardown(void **state)
 {
 	free(dp);
+	xv_rcu_fini();
 	return 0;
 }
 
@@ -273,16 +277,70 @@ static void test_actions(void **state)
 	assert_non_null(strstr(translated(&m), "drop"));
 }
 
+static void test_hashes(void **state)
+{
+	const struct ovs_action_hash l4 = {.hash_basis = 3}, symmetric = {.hash_alg = 1, .hash_basis = 4};
+	const uint32_t recirc = 5;
+	struct xv_ovs_message m = {0};
+
+	PUT(&m, OVS_ACTION_ATTR_HASH, l4);
+	PUT(&m, OVS_ACTION_ATTR_HASH, symmetric);
+	PUT(&m, OVS_ACTION_ATTR_RECIRC, recirc);
+	assert_string_equal(translated(&m), "hash(hash_l4(3)),hash(sym_l4(4)),recirc(0x5)");
+}
+
+/* A bond's members are ports by number, and follow them; whoever asks for one that is not there drops. */
+static void test_bonds(void **state)
+{
+	uint32_t members[XV_OVS_BOND_BUCKETS], number, i;
+	struct xv_ovs_message m = {0}, set = {0}, answer = {0};
+	const struct xv_ovs_item *sent;
+	const uint32_t bond = 70000;
+
+	for (i = 0; i < XV_OVS_BOND_BUCKETS; i++)
+		members[i] = i % 2 ? 7 : 8; /* 8 is not there */
+	PUT(&m, XV_OVS_ACTION_LB_OUTPUT, bond);
+	assert_non_null(strstr(translated(&m), "drop"));
+	assert_int_equal(xv_ovs_bond_set(dp, set.buf, set.len), -EINVAL);
+	xv_ovs_put_u32(&set, XV_OVS_BOND, bond);
+	xv_ovs_put(&set, XV_OVS_MEMBERS, members, sizeof(members) - 4);
+	assert_int_equal(xv_ovs_bond_set(dp, set.buf, set.len), -EINVAL);
+	set.len = 0;
+	xv_ovs_put_u32(&set, XV_OVS_BOND, bond);
+	xv_ovs_put(&set, XV_OVS_MEMBERS, members, sizeof(members));
+	assert_int_equal(xv_ovs_bond_set(dp, set.buf, set.len), 0);
+	PUT(&m, XV_OVS_ACTION_LB_OUTPUT, bond);
+	assert_non_null(strstr(translated(&m), "bond("));
+	assert_true(xv_ovs_bond_number(dp, bond, &number));
+	assert_int_equal(xv_bond_member(number, 1), 3);
+	assert_int_equal(xv_bond_member(number, 256), XV_MAX_PORTS);
+	dp->by_number[7] = NULL;
+	xv_ovs_bonds_ports_changed(dp);
+	assert_int_equal(xv_bond_member(number, 1), XV_MAX_PORTS);
+	dp->by_number[7] = dp->by_number[8] = &port7;
+	assert_int_equal(xv_ovs_bond_set(dp, set.buf, set.len), 0);
+	assert_int_equal(xv_bond_member(number, 256), 3);
+	dp->by_number[8] = NULL;
+	assert_int_equal(xv_ovs_bond_stats(dp, set.buf, set.len, &answer), 0);
+	sent = xv_ovs_find(answer.buf, answer.len, XV_OVS_SENT);
+	assert_non_null(sent);
+	assert_int_equal(sent->len, XV_OVS_BOND_BUCKETS * sizeof(uint64_t));
+	assert_int_equal(xv_ovs_bond_del(dp, set.buf, set.len), 0);
+	assert_int_equal(xv_ovs_bond_del(dp, set.buf, set.len), -ENOENT);
+	assert_int_equal(xv_ovs_bond_stats(dp, set.buf, set.len, &answer), -ENOENT);
+	assert_int_equal(xv_bond_member(number, 1), XV_MAX_PORTS);
+	xv_ovs_message_free(&set);
+	xv_ovs_message_free(&answer);
+}
+
 static void test_refused(void **state)
 {
-	const struct ovs_action_hash hash = {.hash_alg = 1};
-	const uint32_t bond = 1, pop = 7;
+	const struct ovs_action_hash hash = {.hash_alg = 2};
+	const uint32_t pop = 7;
 	struct xv_ovs_message m = {0};
 
 	PUT(&m, OVS_ACTION_ATTR_HASH, hash);
-	assert_non_null(strstr(translated(&m), "hash"));
-	PUT(&m, XV_OVS_ACTION_LB_OUTPUT, bond);
-	assert_non_null(strstr(translated(&m), "do not have"));
+	assert_non_null(strstr(translated(&m), "of another kind"));
 	PUT(&m, XV_OVS_ACTION_TUNNEL_POP, pop);
 	assert_non_null(strstr(translated(&m), "no tunnel port"));
 	xv_ovs_put_attr(&m, OVS_ACTION_ATTR_OUTPUT, "", 1);
@@ -316,7 +374,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_match),	 cmocka_unit_test(test_vlan),	 cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_metadata), cmocka_unit_test(test_actions), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_tunnels),
+		cmocka_unit_test(test_tunnels),	 cmocka_unit_test(test_hashes),	 cmocka_unit_test(test_bonds),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
