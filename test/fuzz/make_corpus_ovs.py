@@ -14,7 +14,7 @@ FOLDER = os.path.join(HERE, 'corpus', 'ovs_socket')
 sys.path.insert(0, os.path.join(HERE, '../lib'))
 sys.dont_write_bytecode = True
 
-from ovs_protocol import ITEM as T, KIND, OP, REQUEST as R  # noqa: E402
+from ovs_protocol import ITEM as T, KIND, OP, REQUEST as R, VERSION  # noqa: E402
 
 
 def item(kind, *bodies):
@@ -58,7 +58,7 @@ def port(name, kind, number, *more):
 
 
 UFID = bytes(range(16))
-OPEN = (request('HELLO', u32('VERSION_ITEM', 1)) + request('DP_OPEN', item('NAME', b'ovs-xvio'), item('CREATE')) +
+OPEN = (request('HELLO', u32('VERSION_ITEM', VERSION)) + request('DP_OPEN', item('NAME', b'ovs-xvio'), item('CREATE')) +
         port(b'ovs-xvio', 'INTERNAL', 0, item('DEVICE', b'ovs-xvio')) + port(b'a', 'KERNEL', 1, item('DEVICE', b'a')) +
         port(b'vm', 'VHOST', 2, item('SOCKET_PATH', b'/run/vm.sock'), item('CLIENT'), u32('QUEUES', 4), u32('MTU', 9000)) +
         port(b'vxlan_sys_4789', 'TUNNEL', 3, u32('TUNNEL_TYPE', 1), u32('UDP_PORT', 4789)))
@@ -77,7 +77,7 @@ def execute(actions):
 OUTPUT = attr(1, struct.pack('=I', 2))
 CT = attr(12, attr(1), attr(2, struct.pack('=H', 5)), attr(7))     # ct(commit,zone=5) ... as OVS_CT_ATTR_* has them
 SEEDS = {
-    'hello': request('HELLO', u32('VERSION_ITEM', 1)) + request('DP_LIST') + request('LINKS'),
+    'hello': request('HELLO', u32('VERSION_ITEM', VERSION)) + request('DP_LIST') + request('LINKS'),
     'ports': OPEN + request('PORT_DUMP') + request('PORT_GET', item('NAME', b'a')) + request('PORT_STATS', item('NAME', b'vm')) +
     request('PORT_SET', item('NAME', b'vm'), item('NETDEV_TYPE', b'xviovhost'), u32('KIND', KIND['PORT_VHOST']),
             item('SOCKET_PATH', b'/run/other.sock'), u32('QUEUES', 2), item('LIMIT_BPS', struct.pack('=Q', 1000000))) +
@@ -92,6 +92,19 @@ SEEDS = {
     'actions': OPEN + put(attr(2, attr(1, bytes(4)), attr(2, b'cookie'))) + put(CT + attr(5, struct.pack('=I', 7))) +
     put(attr(3, attr(7, bytes([10, 0, 0, 9, 10, 0, 0, 8, 6, 0, 64, 0]))) + OUTPUT) +
     put(attr(4, struct.pack('>HH', 0x8100, 0x1005)) + OUTPUT) + put(attr(6, attr(1, struct.pack('=I', 1 << 31)), attr(2, OUTPUT))),
+    'away': OPEN + put(OUTPUT) + request('PORT_DEL', u32('NUMBER', 2)) + request('FLOW_DUMP') +
+    request('PORT_DEL', u32('NUMBER', 1)) + request('FLOW_DUMP') + put(OUTPUT + OUTPUT) +
+    port(b'b', 'KERNEL', 1, item('DEVICE', b'b')) + port(b'c', 'KERNEL', 2, item('DEVICE', b'c')) + request('FLOW_DUMP') +
+    request('PORT_DEL', u32('NUMBER', 1)) + request('OPERATE', item('OP', u32('OP_TYPE', OP['OP_DEL']), item('UFID', UFID))),
+    'bonds': OPEN + request('BOND_SET', u32('BOND', 70000), item('MEMBERS', struct.pack('=I', 2) * 256)) +
+    put(attr(1003, struct.pack('=I', 70000))) + execute(attr(1003, struct.pack('=I', 70000))) +
+    request('BOND_STATS', u32('BOND', 70000)) + request('PORT_DEL', u32('NUMBER', 2)) + request('BOND_DEL', u32('BOND', 70000)),
+    'queues': OPEN + port(b'q', 'KERNEL', 5, item('DEVICE', b'q'), item('TX_BPS', struct.pack('=Q', 10000000)),
+                          item('TX_QUEUE', struct.pack('=IIQQ', 0, 10, 1000000, 0)),
+                          item('TX_QUEUE', struct.pack('=IIQQ', 7, 10, 0, 2000000))) +
+    put(attr(3, attr(2, struct.pack('=I', 1 << 16 | 8))) + attr(1, struct.pack('=I', 5))) +
+    execute(attr(3, attr(2, struct.pack('=I', 1 << 16 | 8))) + attr(1, struct.pack('=I', 5))) +
+    request('PORT_STATS', item('NAME', b'q')),
     'ct': OPEN + request('CT_DUMP') + request('CT_STATS') + request('CT_FLUSH', u32('ZONE', 5)) +
     request('CT_FLUSH', item('TUPLE', bytes(40))) +
     request('CT_LIMIT_SET', u32('LIMIT', 10), item('ZONE_LIMIT', struct.pack('=III', 5, 3, 0))) +

@@ -192,8 +192,8 @@ class Host:
                     raise
 
     def spawn(self, *command, **keys):
-        return subprocess.Popen(['ip', 'netns', 'exec', self.name, *command], stdin=subprocess.DEVNULL,
-                                preexec_fn=die_with_parent, **keys)
+        keys.setdefault('stdin', subprocess.DEVNULL)
+        return subprocess.Popen(['ip', 'netns', 'exec', self.name, *command], preexec_fn=die_with_parent, **keys)
 
     def close(self):
         self.ip_('netns', 'del', self.name)

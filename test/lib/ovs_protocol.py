@@ -19,3 +19,4 @@ def enum(name):
 
 REQUEST, ITEM = enum('xv_ovs_request'), enum('xv_ovs_item_type')
 KIND, OP = enum('xv_ovs_port_kind'), enum('xv_ovs_op')
+VERSION = int(re.search(r'#define XV_OVS_VERSION (\d+)', HEADER)[1])

@@ -220,7 +220,7 @@ class Client:
 
 
 def hello():
-    return message('HELLO', item('VERSION_ITEM', struct.pack('=I', 1)))
+    return message('HELLO', item('VERSION_ITEM', struct.pack('=I', protocol.VERSION)))
 
 
 def test_foreign_messages(lab):

@@ -9,6 +9,7 @@ import struct
 
 import pytest
 
+from guest import wait
 from xvio import Xviod
 
 HEADER = pathlib.Path(__file__).parents[2] / 'src/ovs/protocol.h'
@@ -23,6 +24,7 @@ def enum(name):
 
 
 REQUEST, ITEM = enum('xv_ovs_request'), enum('xv_ovs_item_type')
+VERSION = int(re.search(r'#define XV_OVS_VERSION (\d+)', HEADER.read_text(encoding='utf-8'))[1])
 
 
 def item(name, body=b''):
@@ -74,12 +76,12 @@ def path(tmp_path_factory):
 @pytest.fixture
 def xviod(path):
     connection = Connection(path)
-    assert connection.ask('HELLO', item('VERSION_ITEM', 1))[0] == 0
+    assert connection.ask('HELLO', item('VERSION_ITEM', VERSION))[0] == 0
     return connection
 
 
 def test_what_is_not_there(xviod):
-    assert xviod.ask('HELLO', item('VERSION_ITEM', 2))[0] == errno.EPROTO
+    assert xviod.ask('HELLO', item('VERSION_ITEM', VERSION + 1))[0] == errno.EPROTO
     assert xviod.ask('DP_STATS')[0] == errno.ENODEV
     assert xviod.ask('DP_OPEN', item('NAME', b'nobody'))[0] == errno.ENODEV
     assert xviod.ask('DP_OPEN', item('NAME', b'new'), item('CREATE'))[0] == 0
@@ -147,6 +149,89 @@ def test_settings_of_connections(xviod):
     error, answer = xviod.ask('CT_LIMIT_GET')
     assert error == 0 and answer[0] == ('LIMIT', struct.pack('=I', 9))
     assert [struct.unpack('=III', body) for _, body in answer[1:]] == [(5, 7, 0), (6, 8, 0)]
+
+
+def attr(kind, body):
+    return struct.pack('=HH', 4 + len(body), kind) + body + bytes(-len(body) % 4)
+
+
+def number(value):
+    return struct.pack('=I', value)
+
+
+# linux/openvswitch.h
+KEY_ETHERTYPE, KEY_IN_PORT, KEY_RECIRC_ID, ACTION_OUTPUT, ACTION_RECIRC = 6, 3, 20, 1, 7
+KIND_DEVICE, PUT, DEL, EXECUTE = 4, 1, 2, 4
+
+
+def test_flows_follow_ports(xviod):
+    """A port goes and comes again under a flow: OVS sees its flow all the time, and no packet that it counted is lost."""
+    assert xviod.ask('DP_OPEN', item('NAME', b'follow'), item('CREATE'))[0] == 0
+    ufid = bytes(range(16))
+
+    def add(port, device):
+        assert xviod.ask('PORT_ADD', item('NAME', b'p%d' % port), item('NETDEV_TYPE', b'dpdk'), item('KIND', KIND_DEVICE),
+                         item('NUMBER', port), item('DEVICE', b'net_null%d,no-rx=1' % device)) == (0, [('NUMBER', number(port))])
+
+    def delete(port):
+        assert xviod.ask('PORT_DEL', item('NUMBER', port))[0] == 0
+
+    def operate(kind, *items):
+        error, answer = xviod.ask('OPERATE', item('OP', item('OP_TYPE', kind) + b''.join(items)))
+        assert error == 0
+        result = answer[0][1]
+        at, found = 0, {}
+        while at < len(result):
+            n, name, _ = struct.unpack_from('=IHH', result, at)
+            found[[k for k, v in ITEM.items() if v == name][0]] = result[at + 8:at + 8 + n]
+            at += 8 + (n + 7) // 8 * 8
+        assert found['ERROR'] == number(0)
+        return found
+
+    def send():
+        operate(EXECUTE, item('KEY', attr(KEY_IN_PORT, number(1))), item('ACTIONS', attr(ACTION_RECIRC, number(5))),
+                item('PACKET', bytes.fromhex('02000000000b02000000000a88b5') + bytes(46)))
+
+    def sent(port):
+        stats = dict(xviod.ask('PORT_STATS', item('NAME', b'p%d' % port))[1])['PORT_STATS_ITEM']
+        return struct.unpack_from('=6Q', stats)[3]
+
+    def flows():
+        """Packets of each."""
+        error, answer = xviod.ask('FLOW_DUMP')
+        assert error == 0
+        return [struct.unpack_from('=Q', body, body.index(struct.pack('=IHH', 32, ITEM['STATS'], 0)) + 8)[0]
+                for name, body in answer if name == 'FLOW']
+
+    add(1, 1)
+    add(2, 2)
+    ones = b'\xff'
+    operate(PUT, item('FLAGS', 1), item('UFID', ufid),
+            item('KEY', attr(KEY_RECIRC_ID, number(5)) + attr(KEY_IN_PORT, number(1)) + attr(KEY_ETHERTYPE, b'\x88\xb5')),
+            item('MASK', attr(KEY_RECIRC_ID, ones * 4) + attr(KEY_IN_PORT, ones * 4) + attr(KEY_ETHERTYPE, ones * 2)),
+            item('ACTIONS', attr(ACTION_OUTPUT, number(2))))
+    send()
+    wait(lambda: sent(2) == 1, 5, 'first packet')
+    # Where it goes to is away: it is dropped, by the flow.
+    delete(2)
+    assert flows() == [1]
+    send()
+    wait(lambda: flows() == [2], 5, 'dropped packet')
+    add(2, 3)
+    send()
+    wait(lambda: sent(2) == 1, 5, 'packet to the new port')
+    # Where it comes from is away: it matches nothing, and knows what it has counted.
+    delete(1)
+    assert flows() == [3]
+    add(1, 4)
+    send()
+    wait(lambda: sent(2) == 2, 5, 'packet from the new port')
+    wait(lambda: flows() == [4], 5, 'all packets')
+    delete(1)
+    delete(2)
+    assert struct.unpack_from('=Q', operate(DEL, item('UFID', ufid))['STATS'])[0] == 4
+    assert flows() == []
+    assert xviod.ask('DP_DEL')[0] == 0
 
 
 @pytest.mark.parametrize('message', [
