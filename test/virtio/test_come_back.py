@@ -47,10 +47,11 @@ def test_daemon_comes_back(ring):
     for port in config['ports']:
         port['socket'] = str(daemon.dir / (port['name'] + '.sock'))
     with daemon:
+        # It gives up after a while without progress: well beyond the second that xviod may be away.
         with Load(['socket=%s,packed=%d,server=1,queue-size=256' %
                    (port['socket'], ring == 'packed') for port in config['ports']],
                   '--mode', 'check', '--seconds', 3600, '--lossy', '--gap', 5,
-                  '--timeout', 1) as load:
+                  '--timeout', 3) as load:
             load.wait_ready()
             for _ in range(ROUNDS):
                 time.sleep(0.1)
