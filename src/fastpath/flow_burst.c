@@ -23,21 +23,25 @@ struct run {
 	uint16_t n, out_port;
 };
 
-static void run_send(struct xv_worker *w, struct run *run)
+static __rte_noinline void run_send(struct xv_worker *w, struct run run)
 {
-	struct xv_port *out;
+	struct xv_port *out = xv_port_by_id(run.out_port);
 	const struct xv_binding *binding;
 	uint16_t i;
 
-	if (run->n == 0)
-		return;
-	out = xv_port_by_id(run->out_port);
 	binding = out == NULL ? NULL : atomic_load_explicit(&out->binding, memory_order_acquire);
 	if (likely(binding != NULL))
-		xv_pipeline_output(w, out, binding, XV_QUEUE_BY_FLOW, run->pkts, run->n);
+		xv_pipeline_output(w, out, binding, XV_QUEUE_BY_FLOW, run.pkts, run.n);
 	else
-		for (i = 0; i < run->n; i++)
-			xv_packet_drop(w, run->pkts[i], XV_DROP_TX_DOWN);
+		for (i = 0; i < run.n; i++)
+			xv_packet_drop(w, run.pkts[i], XV_DROP_TX_DOWN);
+}
+
+/* What waits goes now. */
+static inline void run_end(struct xv_worker *w, struct run *run)
+{
+	if (run->n > 0)
+		run_send(w, *run);
 	run->n = 0;
 }
 
@@ -95,7 +99,7 @@ static inline bool advance(struct xv_worker *w, const struct xv_fused_entry *e, 
 static inline bool holds(struct xv_worker *w, const struct xv_fused_entry *e, const struct rte_mbuf *m,
 			 const struct xv_fused_place *place, uint32_t changes, uint32_t now_ms)
 {
-	if (unlikely((e->flags & XV_FUSED_CHANGES) != 0 && e->changes != changes))
+	if ((e->flags & XV_FUSED_CHANGES) != 0 && unlikely(e->changes != changes))
 		return false;
 	return (e->flags & XV_FUSED_CT) == 0 || likely(advance(w, e, m, place, now_ms));
 }
@@ -138,11 +142,10 @@ struct lookup {
 };
 
 /* The entry e of a packet, as it is now: the long way of an earlier one may have thrown it out, or made one for packets like this. */
-static inline struct xv_fused_entry *entry_now(struct xv_worker *w, const struct lookup *l, struct rte_mbuf *m,
-					       struct xv_fused_entry *e, struct xv_fused_place *place)
+static __rte_noinline struct xv_fused_entry *entry_now(struct xv_worker *w, const struct lookup *l, struct rte_mbuf *m,
+						       struct xv_fused_entry *e, struct xv_fused_place *place)
 {
-	if (unlikely(l->evicted != xv_fused_evicted(w->fused) ||
-		     (e == NULL && l->inserted != xv_fused_inserted(w->fused))))
+	if (l->evicted != xv_fused_evicted(w->fused) || (e == NULL && l->inserted != xv_fused_inserted(w->fused)))
 		xv_fused_lookup_burst(w->fused, l->in_port, &m, 1, &e, place);
 	return e;
 }
@@ -221,6 +224,7 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 	uint32_t tick = (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT);
 	uint32_t changes = changes_of(binding);
 	uint32_t now_ms = xv_worker_now_ms(w);
+	bool others = false; /* entries have come or gone since look-up, perhaps */
 	uint16_t i;
 
 	popped.n = 0;
@@ -236,72 +240,81 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 	if (binding->tracked)
 		prefetch_connections(binding, pkts, n, entries, places);
 	for (i = 0; i < n; i++) {
-		struct xv_fused_entry *e = entry_now(w, &lookup, pkts[i], entries[i], &places[i]);
+		struct xv_fused_entry *e = entries[i];
 		struct rte_mbuf *m = pkts[i];
+		uint32_t flags;
 
+		if (unlikely(others))
+			e = entry_now(w, &lookup, m, e, &places[i]);
 		/* Those that wait go first, before all that could tell. */
 		if (unlikely(popped.n > 0) &&
 		    (e == NULL || (e->flags & (XV_FUSED_POP | XV_FUSED_PROGRAM | XV_FUSED_CT)) != XV_FUSED_POP)) {
 			popped_send(w, in, binding, &popped);
 			changes = changes_of(binding);
 			e = entry_now(w, &lookup, m, e, &places[i]);
+			others = true;
 		}
 		if (unlikely(e == NULL || (from != NULL && !goes_on(from, e)) ||
 			     !holds(w, e, m, &places[i], changes, now_ms))) {
 			if (e != NULL)
 				xv_fused_missed(w->fused);
-			run_send(w, &run);
+			run_end(w, &run);
 			long_way(w, in, binding, from, i, m, &places[i]);
 			changes = changes_of(binding);
+			others = true;
 			continue;
 		}
 		if (unlikely(w->live != NULL))
 			xv_live_fused(w, m, e);
+		flags = e->flags;
 		e->packets++;
 		e->bytes += m->pkt_len;
 		e->used = tick;
-		if ((e->flags & XV_FUSED_TCP) != 0)
+		if ((flags & XV_FUSED_TCP) != 0)
 			e->tcp_flags |= xv_load16(rte_pktmbuf_mtod_offset(m, const uint8_t *, places[i].l4 + 12));
-		if (unlikely((e->flags & XV_FUSED_LEARN) != 0 && e->learned_s != (uint16_t)w->now_s))
+		if ((flags & XV_FUSED_LEARN) != 0 && unlikely(e->learned_s != (uint16_t)w->now_s))
 			learn(w, binding, e, m, in->id);
-		if (unlikely((e->flags & (XV_FUSED_DROP | XV_FUSED_PROGRAM)) != 0)) {
-			if ((e->flags & XV_FUSED_DROP) != 0) {
+		if (unlikely((flags & XV_FUSED_UNUSUAL) != 0)) {
+			if ((flags & XV_FUSED_DROP) != 0) {
 				xv_packet_drop(w, m, (enum xv_drop)e->out_port);
 				continue;
 			}
-			run_send(w, &run);
-			m = xv_fused_run(w, e, m);
-			if (m != NULL)
+			if ((flags & XV_FUSED_PROGRAM) != 0) {
+				run_end(w, &run);
+				m = xv_fused_run(w, e, m);
+				if (m != NULL)
+					pop(w, in, binding, e->trail, from, m, &popped);
+				others = true;
+				continue;
+			}
+			if ((flags & XV_FUSED_EDIT) != 0 && unlikely(!xv_fused_edit_apply(w->fused, e, m))) {
+				xv_packet_drop(w, m, XV_DROP_NO_BUFFER);
+				continue;
+			}
+			if ((flags & XV_FUSED_POP) != 0) {
+				run_end(w, &run);
 				pop(w, in, binding, e->trail, from, m, &popped);
-			continue;
+				others = true;
+				continue;
+			}
+			if ((flags & XV_FUSED_ENCAP) != 0) {
+				run_end(w, &run);
+				xv_flow_tunnel_push(w, e->trail->encap, 0, e->entropy, e->out_port, m);
+				continue;
+			}
 		}
-		if (unlikely((e->flags & XV_FUSED_EDIT) != 0 && !xv_fused_edit_apply(w->fused, e, m))) {
-			xv_packet_drop(w, m, XV_DROP_NO_BUFFER);
-			continue;
-		}
-		if (unlikely((e->flags & XV_FUSED_POP) != 0)) {
-			run_send(w, &run);
-			pop(w, in, binding, e->trail, from, m, &popped);
-			continue;
-		}
-		if (unlikely(e->trail->encap != NULL)) {
-			run_send(w, &run);
-			xv_flow_tunnel_push(w, e->trail->encap, 0, e->entropy, e->out_port, m);
-			continue;
-		}
-		if ((e->flags & XV_FUSED_HASH) != 0) {
+		if ((flags & XV_FUSED_HASH) != 0) {
 			m->hash.rss = e->entropy;
 			m->ol_flags |= XV_PACKET_HASHED;
 		}
-		if (run.n > 0 && (run.out_port != e->out_port || run.pkts + run.n != &pkts[i]))
-			run_send(w, &run);
-		if (run.n == 0) {
+		if (unlikely(run.out_port != e->out_port || run.pkts + run.n != &pkts[i])) {
+			run_end(w, &run);
 			run.pkts = &pkts[i];
 			run.out_port = e->out_port;
 		}
 		run.n++;
 	}
-	run_send(w, &run);
+	run_end(w, &run);
 	if (unlikely(popped.n > 0))
 		popped_send(w, in, binding, &popped);
 }

@@ -50,44 +50,29 @@ static __rte_noinline uint16_t behind_labels(const uint8_t *data, uint32_t len, 
 	return 0;
 }
 
-static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *m,
-			    struct xv_fused_place *place)
+/* What is behind the Ethernet header and its tags, at l3. Inline, so that for most packets the compiler knows type and l3. */
+static inline __attribute__((always_inline)) void shape_of_ip(const struct xv_fused *fused, struct rte_mbuf *m,
+							      const uint8_t *data, uint16_t type, uint32_t l3,
+							      uint64_t rest, uint32_t shape, uint32_t in_port,
+							      struct xv_fused_place *place)
 {
-	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *), *ip;
-	uint32_t len = m->data_len, l3 = ETH_LEN, l4, end, shape = SHAPE_ANY, need;
-	uint64_t addresses, rest = in_port;
-	uint16_t type;
+	const uint8_t *ip = data + l3;
+	uint32_t len = m->data_len, l4, end, need;
+	uint64_t addresses;
 	uint8_t proto;
 
-	place->where = 0;
-	if (unlikely(len < ETH_LEN + IPV4_LEN + 8 || m->buf_len - m->data_off < XV_FUSED_BYTES))
-		return;
-	type = xv_load16(data + 12);
-	if (type == RTE_BE16(0x8100)) {
-		type = xv_load16(data + 16);
-		rest |= (uint64_t)xv_load16(data + 14) << 16;
-		l3 = ETH_LEN + VLAN_LEN;
-		shape |= SHAPE_VLAN;
-	}
-	if (unlikely(type != RTE_BE16(0x0800) && type != RTE_BE16(0x86dd))) {
-		if (type != RTE_BE16(0x8847) && type != RTE_BE16(0x8848))
-			return;
-		type = behind_labels(data, len, &l3);
-		shape |= SHAPE_MPLS;
-	}
-	ip = data + l3;
-	if (likely(type == RTE_BE16(0x0800))) {
+	if (type == RTE_BE16(0x0800)) {
 		l4 = l3 + IPV4_LEN;
 		if (unlikely(ip[0] != 0x45 || (xv_load16(ip + 6) & RTE_BE16(0x3fff)) != 0))
 			return;
-		end = l3 + rte_be_to_cpu_16(xv_load16(ip + 2));
+		end = l3 + xv_load_be16(ip + 2);
 		proto = ip[9];
 		addresses = xv_load64(ip + 12);
 	} else if (type == RTE_BE16(0x86dd)) {
 		l4 = l3 + IPV6_LEN;
 		if (unlikely(len < l4 + 8))
 			return;
-		end = l4 + rte_be_to_cpu_16(xv_load16(ip + 4));
+		end = l4 + xv_load_be16(ip + 4);
 		proto = ip[6];
 		addresses = mix(xv_load64(ip + 8) ^ fused->secret[1], xv_load64(ip + 16) ^ fused->secret[0]) ^
 			    mix(xv_load64(ip + 24) ^ fused->secret[0], xv_load64(ip + 32) ^ fused->secret[1]);
@@ -99,11 +84,13 @@ static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, stru
 	if (proto == 6) {
 		need = l4 + 20;
 		shape |= SHAPE_TCP;
+	} else if (likely(proto == 17)) {
+		/* SHAPE_ANY alone */
 	} else if (proto == ((shape & SHAPE_IPV6) ? 58 : 1)) {
 		shape |= SHAPE_ICMP;
-	} else if (unlikely(proto == 47)) {
+	} else if (proto == 47) {
 		shape |= SHAPE_GRE;
-	} else if (unlikely(proto != 17)) {
+	} else {
 		return;
 	}
 	if (unlikely((shape & SHAPE_MPLS) != 0 && l4 + 4 > XV_FUSED_BYTES))
@@ -124,6 +111,42 @@ static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, stru
 	place->where = in_port << 8 | shape;
 	place->l3 = (uint16_t)l3;
 	place->l4 = (uint16_t)l4;
+}
+
+/* All that is not IPv4 behind an untagged Ethernet header. */
+static __rte_noinline void shape_of_other(const struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *m,
+					  struct xv_fused_place *place)
+{
+	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint32_t l3 = ETH_LEN, shape = SHAPE_ANY;
+	uint64_t rest = in_port;
+	uint16_t type = xv_load16(data + 12);
+
+	if (type == RTE_BE16(0x8100)) {
+		type = xv_load16(data + 16);
+		rest |= (uint64_t)xv_load16(data + 14) << 16;
+		l3 = ETH_LEN + VLAN_LEN;
+		shape |= SHAPE_VLAN;
+	}
+	if (type == RTE_BE16(0x8847) || type == RTE_BE16(0x8848)) {
+		type = behind_labels(data, m->data_len, &l3);
+		shape |= SHAPE_MPLS;
+	}
+	shape_of_ip(fused, m, data, type, l3, rest, shape, in_port, place);
+}
+
+static inline void shape_of(const struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *m,
+			    struct xv_fused_place *place)
+{
+	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	place->where = 0;
+	if (unlikely(m->data_len < ETH_LEN + IPV4_LEN + 8 || m->buf_len - m->data_off < XV_FUSED_BYTES))
+		return;
+	if (likely(xv_load16(data + 12) == RTE_BE16(0x0800)))
+		shape_of_ip(fused, m, data, RTE_BE16(0x0800), ETH_LEN, in_port, SHAPE_ANY, in_port, place);
+	else
+		shape_of_other(fused, in_port, m, place);
 }
 
 /* Bits of the bytes [from, from + n). */
@@ -184,7 +207,9 @@ static inline struct set *set_of(const struct xv_fused *fused, uint64_t hash)
 {
 	uint32_t i = (uint32_t)(hash >> 32) & fused->mask_hi;
 
-	return &fused->sets[i < fused->n_sets ? i : i & fused->mask_lo];
+	/* Those that are not there yet are the lower half's. No branch: it would be as random as the hash. */
+	i -= (fused->mask_lo + 1) & -(uint32_t)(i >= fused->n_sets);
+	return &fused->sets[i];
 }
 
 /* Bytes of 0xff where an 8-bit mask has bits. */
@@ -259,42 +284,45 @@ static __rte_noinline uint16_t lookup_guarded(const struct xv_fused *fused, stru
 	static void name(struct xv_fused *fused, uint32_t in_port, struct rte_mbuf *const *pkts, uint16_t n,    \
 			 struct xv_fused_entry **entries, struct xv_fused_place *places)                        \
 	{                                                                                                       \
+		const struct set *sets[XV_BURST];                                                               \
 		uint8_t found[XV_BURST];                                                                        \
 		uint16_t i, hits = 0;                                                                           \
                                                                                                                 \
 		for (i = 0; i < n; i++) {                                                                       \
 			shape_of(fused, in_port, pkts[i], &places[i]);                                          \
-			rte_prefetch0(set_of(fused, places[i].hash));                                           \
+			sets[i] = set_of(fused, places[i].hash);                                                \
+			rte_prefetch0(sets[i]);                                                                 \
 		}                                                                                               \
 		for (i = 0; i < n; i++) {                                                                       \
-			const struct set *set = set_of(fused, places[i].hash);                                  \
-                                                                                                                \
-			found[i] = (uint8_t)(places[i].where == 0 ? 0 : ways_with_tag(set, places[i].hash));     \
-			if (likely(found[i] != 0)) {                                                            \
-				const struct xv_fused_entry *e =                                                \
-					entry_of(fused, set->ways[__builtin_ctz(found[i])]);                    \
-                                                                                                                \
-				rte_prefetch0(e->value);                                                        \
-				rte_prefetch0(&e->mask);                                                        \
-			}                                                                                       \
-		}                                                                                               \
-		for (i = 0; i < n; i++) {                                                                       \
-			const struct set *set = set_of(fused, places[i].hash);                                  \
-			const uint8_t *data = rte_pktmbuf_mtod(pkts[i], const uint8_t *);                       \
-			unsigned int ways = found[i];                                                           \
+			unsigned int ways = places[i].where == 0 ? 0 : ways_with_tag(sets[i], places[i].hash);   \
                                                                                                                 \
 			entries[i] = NULL;                                                                      \
-			for (; ways != 0; ways &= ways - 1) {                                                   \
-				struct xv_fused_entry *e = entry_of(fused, set->ways[__builtin_ctz(ways)]);      \
-                                                                                                                \
-				if (likely(entry_is_usable(e, places[i].where) && matches(e, data))) {           \
-					entries[i] = e;                                                         \
-					if (e->conn != NULL)                                                    \
-						rte_prefetch0(e->conn);                                         \
-					hits++;                                                                 \
-					break;                                                                  \
-				}                                                                               \
+			if (likely(ways != 0)) {                                                                \
+				entries[i] = entry_of(fused, sets[i]->ways[__builtin_ctz(ways)]);               \
+				rte_prefetch0(entries[i]->value);                                               \
+				rte_prefetch0(&entries[i]->mask);                                               \
 			}                                                                                       \
+			found[i] = (uint8_t)(ways & (ways - 1));                                                \
+		}                                                                                               \
+		for (i = 0; i < n; i++) {                                                                       \
+			const uint8_t *data = rte_pktmbuf_mtod(pkts[i], const uint8_t *);                       \
+			struct xv_fused_entry *e = entries[i];                                                  \
+			unsigned int others = found[i];                                                         \
+                                                                                                                \
+			if (unlikely(e == NULL))                                                                \
+				continue;                                                                       \
+			while (unlikely(!entry_is_usable(e, places[i].where) || !matches(e, data))) {           \
+				e = others == 0 ? NULL : entry_of(fused, sets[i]->ways[__builtin_ctz(others)]); \
+				if (e == NULL)                                                                  \
+					break;                                                                  \
+				others &= others - 1;                                                           \
+			}                                                                                       \
+			entries[i] = e;                                                                         \
+			if (unlikely(e == NULL))                                                                \
+				continue;                                                                       \
+			if (e->conn != NULL)                                                                    \
+				rte_prefetch0(e->conn);                                                         \
+			hits++;                                                                                 \
 		}                                                                                               \
 		if (unlikely(hits < n && fused->n_guarded > 0))                                                 \
 			hits = (uint16_t)(hits + lookup_guarded(fused, pkts, n, entries, places));               \
@@ -609,7 +637,8 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 	e->mask = bits;
 	e->where = place->where;
 	e->out_port = end->out_port;
-	e->flags = (uint16_t)(end->flags | ((place->where & SHAPE_TCP) != 0 ? XV_FUSED_TCP : 0));
+	e->flags = (uint16_t)(end->flags | ((place->where & SHAPE_TCP) != 0 ? XV_FUSED_TCP : 0) |
+			      (end->encap != NULL ? XV_FUSED_ENCAP : 0));
 	e->trail = trail;
 	e->entropy = end->entropy;
 	e->conn = NULL;

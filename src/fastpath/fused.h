@@ -132,6 +132,9 @@ struct xv_fused_op {
 #define XV_FUSED_PROGRAM 0x100 /* what happens to it is a program */
 #define XV_FUSED_POP 0x200     /* then outer headers are taken off, and it is looked up again */
 #define XV_FUSED_TCP 0x400     /* its packets have TCP flags, which are noted */
+#define XV_FUSED_ENCAP 0x800   /* outer headers are put on, as the trail says */
+/* More than to be handed on as it is. */
+#define XV_FUSED_UNUSUAL (XV_FUSED_DROP | XV_FUSED_EDIT | XV_FUSED_PROGRAM | XV_FUSED_POP | XV_FUSED_ENCAP)
 
 /* Two cache lines. */
 struct xv_fused_entry {
