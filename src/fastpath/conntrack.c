@@ -658,26 +658,39 @@ bool xv_conntrack_would_advance(struct xv_conntrack *ct, const struct xv_ct_hit 
 	       xv_ct_hot(&trial, hit->dir, data + l4, len, proto, xv_ct_timeouts(ct, trial.timeouts), now_ms) == XV_CT_VALID;
 }
 
+/* Whoever calls it may write to the connection. */
+static inline __attribute__((always_inline)) bool advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit,
+							   const uint8_t *data, uint16_t l3, uint16_t l4, uint32_t now_ms)
+{
+	struct xv_conn *conn = hit->conn;
+	uint8_t proto;
+	uint32_t len = l4_of(data + l3, l3, l4, &proto);
+
+	return likely(atomic_load_explicit(&conn->generation, memory_order_acquire) == hit->generation &&
+		      !(conn->flags & XV_CONN_HELPER) && !xv_conn_is_expired(conn, now_ms)) &&
+	       xv_ct_hot(conn, hit->dir, data + l4, len, proto, xv_ct_timeouts(ct, conn->timeouts), now_ms) == XV_CT_VALID;
+}
+
+static __rte_noinline bool advance_locked(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data,
+					  uint16_t l3, uint16_t l4, uint32_t now_ms)
+{
+	bool ok;
+
+	xv_conn_lock(hit->conn);
+	ok = advance(ct, hit, data, l3, l4, now_ms);
+	xv_conn_unlock(hit->conn);
+	return ok;
+}
+
 bool xv_conntrack_advance(struct xv_conntrack *ct, const struct xv_ct_hit *hit, const uint8_t *data, uint16_t l3,
 			  uint16_t l4, uint32_t now_ms)
 {
-	/* Acquire: who is alone now sees what others did under locks before. */
-	bool shared = atomic_load_explicit(&ct->shared, memory_order_acquire), ok = false;
-	struct xv_conn *conn = hit->conn;
-	uint32_t len;
-	uint8_t proto;
-
-	if (unlikely(conn == NULL || hit->error))
+	if (unlikely(hit->conn == NULL || hit->error))
 		return false;
-	len = l4_of(data + l3, l3, l4, &proto);
-	if (unlikely(shared))
-		xv_conn_lock(conn);
-	if (likely(atomic_load_explicit(&conn->generation, memory_order_acquire) == hit->generation &&
-		   !(conn->flags & XV_CONN_HELPER) && !xv_conn_is_expired(conn, now_ms)))
-		ok = xv_ct_hot(conn, hit->dir, data + l4, len, proto, xv_ct_timeouts(ct, conn->timeouts), now_ms) == XV_CT_VALID;
-	if (unlikely(shared))
-		xv_conn_unlock(conn);
-	return ok;
+	/* Acquire: who is alone now sees what others did under locks before. */
+	if (unlikely(atomic_load_explicit(&ct->shared, memory_order_acquire)))
+		return advance_locked(ct, hit, data, l3, l4, now_ms);
+	return advance(ct, hit, data, l3, l4, now_ms);
 }
 
 bool xv_conntrack_is_alive(const struct xv_ct_hit *hit)

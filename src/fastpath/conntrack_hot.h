@@ -135,44 +135,9 @@ static inline bool xv_ct_tcp_is_proven(const struct xv_conn *conn)
 	       (conn->flags & (XV_CONN_SEEN_REPLY | XV_CONN_ASSURED)) == (XV_CONN_SEEN_REPLY | XV_CONN_ASSURED);
 }
 
-/* In conntrack_tcp.c: as xv_ct_tcp_hot(), also with SACK, and segments that are late. */
-enum xv_ct_verdict xv_ct_tcp_plain(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t segment_len,
-				   const uint32_t *timeout_ms, uint32_t now_ms);
-
-static inline __attribute__((always_inline)) enum xv_ct_verdict
-xv_ct_tcp_hot(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t segment_len,
-	      const uint32_t *timeout_ms, uint32_t now_ms)
-{
-	struct xv_ct_tcp_conn *tcp = &conn->proto.tcp;
-	const struct xv_ct_tcp_peer *sender = &tcp->peer[dir], *receiver = &tcp->peer[!dir];
-	unsigned int header_len = (unsigned int)(header[12] >> 4) * 4;
-	struct xv_ct_tcp_segment s;
-
-	if (!xv_ct_tcp_is_proven(conn) || header_len < 20 || header_len > segment_len ||
-	    (header[13] & (XV_TCP_FIN | XV_TCP_SYN | XV_TCP_RST | XV_TCP_ACK | XV_TCP_URG)) != XV_TCP_ACK)
-		return XV_CT_NOT_HOT;
-	/* Options may be selective acknowledgements, unless they are what they are nearly always: a timestamp alone. */
-	if (header_len != 20 && (tcp->peer_flags[!dir] & XV_TCP_SACK) &&
-	    (header_len != 32 || xv_load32(header + 20) != RTE_BE32(0x0101080a)))
-		return XV_CT_NOT_HOT;
-
-	s.seq = xv_load_be32(header + 4);
-	s.end = s.seq + (segment_len - header_len);
-	s.ack = s.sack = xv_load_be32(header + 8);
-	s.win = xv_load_be16(header + 14);
-	s.has_ack = true;
-	s.kind = XV_CT_TCP_KIND_ACK;
-	if (sender->max_win == 0 || receiver->max_win == 0 || xv_ct_tcp_seq_above(sender, &s) ||
-	    xv_ct_tcp_ack_above(receiver, &s) || xv_ct_tcp_seq_below(sender, receiver, &s) ||
-	    xv_ct_tcp_ack_below(sender, receiver, &s))
-		return XV_CT_NOT_HOT;
-
-	xv_ct_tcp_take(tcp, dir, &s, (uint32_t)s.win << tcp->scale[dir]);
-	tcp->last_kind = XV_CT_TCP_KIND_ACK;
-	tcp->last_dir = dir;
-	xv_conn_set_expires(conn, now_ms + xv_ct_tcp_timeout(tcp, XV_CT_TCP_ESTABLISHED, XV_CT_TCP_KIND_ACK, timeout_ms));
-	return XV_CT_VALID;
-}
+/* In conntrack_tcp.c, a function of its own: UDP would pay for the registers that it takes. */
+enum xv_ct_verdict xv_ct_tcp_hot(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t segment_len,
+				 const uint32_t *timeout_ms, uint32_t now_ms);
 
 #define XV_CT_UDP_STREAM_MS 2000 /* whose answers come for longer is a conversation, not a question */
 
@@ -193,11 +158,8 @@ static inline __attribute__((always_inline)) enum xv_ct_verdict
 xv_ct_hot(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t len, uint8_t proto,
 	  const uint32_t *timeout_ms, uint32_t now_ms)
 {
-	if (__builtin_expect(proto == 6, 1)) {
-		if (__builtin_expect(xv_ct_tcp_hot(conn, dir, header, len, timeout_ms, now_ms) == XV_CT_VALID, 1))
-			return XV_CT_VALID;
-		return xv_ct_tcp_plain(conn, dir, header, len, timeout_ms, now_ms);
-	}
+	if (proto == 6)
+		return xv_ct_tcp_hot(conn, dir, header, len, timeout_ms, now_ms);
 	if (proto == 17) {
 		bool answered = (conn->flags & XV_CONN_SEEN_REPLY) != 0;
 		bool stream = answered && (int32_t)(now_ms - conn->proto.udp.opened_ms) > XV_CT_UDP_STREAM_MS;

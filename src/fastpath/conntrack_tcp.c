@@ -539,10 +539,10 @@ static bool tcp_open(struct xv_conn *conn, const struct xv_ct_packet *p, bool pi
 
 const struct xv_ct_proto xv_ct_tcp = {.handshake = true, .open = tcp_open, .packet = tcp_packet};
 
-/* A plain ACK of a proven connection changes no state, and nothing at all if it is not VALID: the long way will
- * say the same. */
-enum xv_ct_verdict xv_ct_tcp_plain(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t segment_len,
-				   const uint32_t *timeout_ms, uint32_t now_ms)
+/* A plain ACK of a proven connection, also with SACK or late: it changes no state, and nothing at all if it is not VALID: the
+ * long way will say the same. */
+static __rte_noinline enum xv_ct_verdict plain(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header,
+					       uint32_t segment_len, const uint32_t *timeout_ms, uint32_t now_ms)
 {
 	struct xv_ct_tcp_segment s;
 	struct options options;
@@ -551,4 +551,38 @@ enum xv_ct_verdict xv_ct_tcp_plain(struct xv_conn *conn, enum xv_ct_dir dir, con
 	    s.kind != XV_CT_TCP_KIND_ACK)
 		return XV_CT_NOT_HOT;
 	return segment(conn, dir, &s, options, 0, timeout_ms, now_ms) == XV_CT_VALID ? XV_CT_VALID : XV_CT_NOT_HOT;
+}
+
+enum xv_ct_verdict xv_ct_tcp_hot(struct xv_conn *conn, enum xv_ct_dir dir, const uint8_t *header, uint32_t segment_len,
+				 const uint32_t *timeout_ms, uint32_t now_ms)
+{
+	struct xv_ct_tcp_conn *tcp = &conn->proto.tcp;
+	const struct xv_ct_tcp_peer *sender = &tcp->peer[dir], *receiver = &tcp->peer[!dir];
+	unsigned int header_len = (unsigned int)(header[12] >> 4) * 4;
+	struct xv_ct_tcp_segment s;
+
+	if (!xv_ct_tcp_is_proven(conn) || header_len < 20 || header_len > segment_len ||
+	    (header[13] & (XV_TCP_FIN | XV_TCP_SYN | XV_TCP_RST | XV_TCP_ACK | XV_TCP_URG)) != XV_TCP_ACK)
+		return plain(conn, dir, header, segment_len, timeout_ms, now_ms);
+	/* Options may be selective acknowledgements, unless they are what they are nearly always: a timestamp alone. */
+	if (header_len != 20 && (tcp->peer_flags[!dir] & XV_TCP_SACK) &&
+	    (header_len != 32 || xv_load32(header + 20) != RTE_BE32(0x0101080a)))
+		return plain(conn, dir, header, segment_len, timeout_ms, now_ms);
+
+	s.seq = xv_load_be32(header + 4);
+	s.end = s.seq + (segment_len - header_len);
+	s.ack = s.sack = xv_load_be32(header + 8);
+	s.win = xv_load_be16(header + 14);
+	s.has_ack = true;
+	s.kind = XV_CT_TCP_KIND_ACK;
+	if (sender->max_win == 0 || receiver->max_win == 0 || xv_ct_tcp_seq_above(sender, &s) ||
+	    xv_ct_tcp_ack_above(receiver, &s) || xv_ct_tcp_seq_below(sender, receiver, &s) ||
+	    xv_ct_tcp_ack_below(sender, receiver, &s))
+		return plain(conn, dir, header, segment_len, timeout_ms, now_ms);
+
+	xv_ct_tcp_take(tcp, dir, &s, (uint32_t)s.win << tcp->scale[dir]);
+	tcp->last_kind = XV_CT_TCP_KIND_ACK;
+	tcp->last_dir = dir;
+	xv_conn_set_expires(conn, now_ms + xv_ct_tcp_timeout(tcp, XV_CT_TCP_ESTABLISHED, XV_CT_TCP_KIND_ACK, timeout_ms));
+	return XV_CT_VALID;
 }
