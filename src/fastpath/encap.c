@@ -52,19 +52,24 @@ static inline void inner_ip(const struct rte_mbuf *m, rte_be32_t packet_type, st
 	}
 }
 
-bool xv_encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
-		  struct rte_mbuf **m)
+/* What the outer headers take from m. */
+static inline void describe(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
+			    const struct rte_mbuf *m, struct xv_encap_packet *packet)
 {
-	struct xv_encap_packet packet = {.hash = entropy};
+	*packet = (struct xv_encap_packet){.hash = entropy};
+	if ((encap->kind & XV_ENCAP_DF) == 0)
+		packet->ip_id = rte_cpu_to_be_16(w->ip_id++);
+	if ((encap->kind & (XV_ENCAP_ECN | XV_ENCAP_DSCP | XV_ENCAP_TTL)) != 0)
+		inner_ip(m, packet_type, packet);
+}
+
+/* Outer headers onto one packet, if need be in a buffer of their own. False: it was dropped. */
+static bool push(struct xv_worker *w, const struct xv_encap *encap, const struct xv_encap_packet *packet, struct rte_mbuf **m)
+{
 	struct rte_mbuf *head;
 	int rc;
 
-	packet.ip_id = (encap->kind & XV_ENCAP_DF) != 0 ? 0 : rte_cpu_to_be_16(w->ip_id++);
-	if (unlikely(w->live != NULL))
-		xv_live_look(w, *m);
-	if ((encap->kind & (XV_ENCAP_ECN | XV_ENCAP_DSCP | XV_ENCAP_TTL)) != 0)
-		inner_ip(*m, packet_type, &packet);
-	rc = xv_encap_push(encap, *m, &packet);
+	rc = xv_encap_push(encap, *m, packet);
 	if (likely(rc == 0)) {
 		if (unlikely(w->live != NULL))
 			xv_live_note(w, *m, XV_LIVE_ENCAP, 0, encap->len);
@@ -74,7 +79,7 @@ bool xv_encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t 
 		head = rte_pktmbuf_alloc(xv_packet_pool());
 		if (head != NULL) {
 			head->port = (*m)->port;
-			rc = xv_encap_push_head(encap, *m, head, &packet);
+			rc = xv_encap_push_head(encap, *m, head, packet);
 			if (rc == 0) {
 				*m = head;
 				if (unlikely(w->live != NULL))
@@ -86,6 +91,38 @@ bool xv_encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t 
 	}
 	xv_packet_drop(w, *m, rc == -ENOSPC ? XV_DROP_NO_BUFFER : XV_DROP_TUNNEL);
 	return false;
+}
+
+bool xv_encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
+		  struct rte_mbuf **m)
+{
+	struct xv_encap_packet packet;
+
+	if (unlikely(w->live != NULL))
+		xv_live_look(w, *m);
+	describe(w, encap, packet_type, entropy, *m, &packet);
+	return push(w, encap, &packet, m);
+}
+
+uint16_t xv_encap_burst(struct xv_worker *w, const struct xv_encap *encap, const uint32_t *entropy, struct rte_mbuf **pkts,
+			uint16_t n)
+{
+	struct xv_encap_packet packets[XV_BURST];
+	uint16_t i, kept = 0;
+
+	if (n == 0)
+		return 0;
+	for (i = 0; i < n; i++)
+		describe(w, encap, 0, entropy[i], pkts[i], &packets[i]);
+	if (likely(w->live == NULL)) /* it wants to hear of each */
+		kept = xv_encap_push_burst(encap, pkts, packets, n);
+	for (i = kept; unlikely(i < n); i++) {
+		if (unlikely(w->live != NULL))
+			xv_live_look(w, pkts[i]);
+		if (push(w, encap, &packets[i], &pkts[i]))
+			pkts[kept++] = pkts[i];
+	}
+	return kept;
 }
 
 void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,

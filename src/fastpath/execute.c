@@ -318,7 +318,7 @@ static void tunnel_pop(struct walk *k, const struct xv_action *a)
 		fuse = xv_record_end(k->recording, k->w);
 	}
 	k->recording = NULL;
-	if (!xv_tunnel_pop(a, &k->m, &key, &why)) {
+	if (!xv_tunnel_pop(a, &k->m, &key, NULL, &why)) {
 		drop(k, why);
 		return;
 	}

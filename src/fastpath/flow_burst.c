@@ -16,6 +16,7 @@
 #include "net/bytes.h"
 #include "net/flow_key.h"
 #include "net/parse.h"
+#include "net/tunnel_memo.h"
 
 /* Entries hold the same for all packets of a run; only where a packet goes matters for sending together. */
 struct run {
@@ -127,6 +128,8 @@ static void prefetch_connections(const struct xv_binding *binding, struct rte_mb
  */
 struct popped {
 	const struct xv_fused_context *context;
+	const struct xv_action *action; /* that the last one lost its headers by, as memo says; NULL: memo says nothing */
+	struct xv_decap_memo memo;
 	unsigned int passes, pops; /* look-ups and tunnels so far */
 	uint16_t n;
 	bool used; /* key is zero, or an earlier packet's */
@@ -177,11 +180,17 @@ static void pop(struct xv_worker *w, struct xv_port *in, const struct xv_binding
 	rte_be16_t tp_src;
 	enum xv_drop why;
 
+	if (likely(to->action == trail->pop && passes == to->passes && xv_decap_memo_strip(&to->memo, m, &tp_src))) {
+		to->tp_src[to->n] = tp_src;
+		to->pkts[to->n++] = m;
+		return;
+	}
+	to->action = NULL;
 	if (!to->used) {
 		memset(&to->key, 0, sizeof(to->key));
 		to->used = true;
 	}
-	if (unlikely(!xv_tunnel_pop(trail->pop, &m, &to->key, &why))) {
+	if (unlikely(!xv_tunnel_pop(trail->pop, &m, &to->key, &to->memo, &why))) {
 		xv_packet_drop(w, m, why);
 		return;
 	}
@@ -195,6 +204,7 @@ static void pop(struct xv_worker *w, struct xv_port *in, const struct xv_binding
 		xv_flow_execute_popped(w, in, binding, m, &nowhere, &to->key, passes, pops);
 		return;
 	}
+	to->action = trail->pop;
 	to->context = context;
 	to->passes = passes;
 	to->pops = pops;
@@ -229,6 +239,7 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 
 	popped.n = 0;
 	popped.used = false;
+	popped.action = NULL;
 	if (likely(atomic_load_explicit(&xv_fusing, memory_order_relaxed))) {
 		xv_fused_lookup_burst(w->fused, lookup.in_port, pkts, n, entries, places);
 	} else {

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Outer headers off, as the tunnel_pop action says: on the long way and on that of fused flows, each packet in full. */
+/* Outer headers off, as the tunnel_pop action says: on the long way, and on that of fused flows for the first packet of a burst; the
+ * next ones are compared with it (net/tunnel_memo.h). */
 #include "fastpath/action.h"
 #include "fastpath/worker_state.h"
 #include "net/packet_share.h"
 #include "net/tunnel.h"
+#include "net/tunnel_memo.h"
 #include "port/eal.h"
 
-bool xv_tunnel_pop(const struct xv_action *a, struct rte_mbuf **m, struct xv_flow_key *key, enum xv_drop *why)
+bool xv_tunnel_pop(const struct xv_action *a, struct rte_mbuf **m, struct xv_flow_key *key, struct xv_decap_memo *memo,
+		   enum xv_drop *why)
 {
 	const struct xv_action_tunnel_pop *pop = (const struct xv_action_tunnel_pop *)(const void *)a->data;
 	const struct xv_decap_config config = {
@@ -33,6 +36,8 @@ bool xv_tunnel_pop(const struct xv_action *a, struct rte_mbuf **m, struct xv_flo
 										   : XV_DROP_TUNNEL_HEADER;
 		return false;
 	}
+	if (memo != NULL)
+		xv_decap_memo_fill(memo, rte_pktmbuf_mtod(own, const uint8_t *), &decap);
 	if (unlikely(xv_decap_strip(own, &decap) != 0)) {
 		*why = XV_DROP_TUNNEL_HEADER;
 		return false;

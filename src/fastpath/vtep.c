@@ -13,6 +13,7 @@
 #include "fastpath/underlay_state.h"
 #include "net/bytes.h"
 #include "net/parse.h"
+#include "net/tunnel_memo.h"
 
 #define WAIT_MS         3000 /* for a next hop, then a packet is dropped */
 #define WAIT_PER_TUNNEL 32   /* packets; of all tunnels: XV_WAITING_MAX */
@@ -172,60 +173,11 @@ static bool combine_ecn(struct rte_mbuf *m, uint8_t outer_tos)
 	return true;
 }
 
-/* ---- The next packet of the same tunnel ---- */
-
-#define VXLAN_OUTER 50 /* Ethernet, IPv4, UDP, VXLAN */
-#define IPV4_OUTER  RTE_BE32(0x08004500) /* Ethernet type, version and header length, TOS */
-
-/*
- * What a packet's outer headers have in common with one that was taken apart before: VXLAN over plain IPv4 without UDP checksum.
- * Most of a burst is like that; then only what differs from packet to packet is looked at.
- */
+/* What the next packet may have in common with one before it, and the tunnel that it came through. */
 struct outer_memo {
-	struct xv_port *port; /* NULL: nothing to compare with */
-	uint8_t eth_dst[6];
-	uint32_t type_tos;
-	uint64_t addresses, vxlan;
-	rte_be16_t udp_dst;
+	struct xv_decap_memo headers;
+	struct xv_port *port;
 };
-
-static void memo_fill(struct outer_memo *memo, const uint8_t *frame, const struct xv_decap *d, struct xv_port *port)
-{
-	memo->port = NULL;
-	if (d->type != XV_TUNNEL_VXLAN || d->ipv6 || d->has_csum || d->strip != VXLAN_OUTER ||
-	    (xv_load32(frame + 12) & ~RTE_BE32(0xfc)) != IPV4_OUTER)
-		return;
-	memcpy(memo->eth_dst, frame, sizeof(memo->eth_dst));
-	memo->type_tos = xv_load32(frame + 12);
-	memo->addresses = xv_load64(frame + 26);
-	memo->udp_dst = xv_load16(frame + 36);
-	memo->vxlan = xv_load64(frame + 42);
-	memo->port = port;
-}
-
-/* Outer headers off, if they are as remembered and sound. False: not a byte has changed. */
-static inline bool memo_strip(const struct outer_memo *memo, struct rte_mbuf *m)
-{
-	const uint8_t *d = rte_pktmbuf_mtod(m, const uint8_t *);
-	uint32_t ip_len, sum;
-
-	if (memo->port == NULL || m->data_len < VXLAN_OUTER + RTE_ETHER_HDR_LEN || m->nb_segs != 1 ||
-	    (m->ol_flags & XV_PACKET_OFFLOAD) != 0 || rte_mbuf_refcnt_read(m) != 1)
-		return false;
-	ip_len = xv_load_be16(d + 16);
-	if (memcmp(d, memo->eth_dst, sizeof(memo->eth_dst)) != 0 || xv_load32(d + 12) != memo->type_tos ||
-	    xv_load64(d + 26) != memo->addresses || xv_load64(d + 42) != memo->vxlan || xv_load16(d + 36) != memo->udp_dst ||
-	    (xv_load16(d + 20) & ~RTE_BE16(0x4000)) != 0 || d[23] != IPPROTO_UDP || xv_load16(d + 40) != 0 ||
-	    m->data_len != RTE_ETHER_HDR_LEN + ip_len || xv_load_be16(d + 38) != ip_len - IPV4_LEN)
-		return false;
-	sum = xv_load16(d + 14) + xv_load16(d + 16) + xv_load16(d + 18) + (uint32_t)xv_load16(d + 20) + xv_load16(d + 22) +
-	      xv_load16(d + 24) + xv_load16(d + 26) + xv_load16(d + 28) + xv_load16(d + 30) + xv_load16(d + 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	if (((sum + (sum >> 16)) & 0xffff) != 0xffff)
-		return false;
-	(void)rte_pktmbuf_adj(m, VXLAN_OUTER);
-	return true;
-}
 
 /* Outer headers off. The port of the tunnel, or NULL: *why the packet has to be dropped. */
 static struct xv_port *decapsulate(const struct xv_tunnel_table *table, struct rte_mbuf *m, struct xv_flow_key *key,
@@ -252,7 +204,9 @@ static struct xv_port *decapsulate(const struct xv_tunnel_table *table, struct r
 	port = tunnel_of(table, &d, key, why);
 	if (unlikely(port == NULL))
 		return NULL;
-	memo_fill(memo, rte_pktmbuf_mtod(m, const uint8_t *), &d, port);
+	xv_decap_memo_fill(&memo->headers, rte_pktmbuf_mtod(m, const uint8_t *), &d);
+	memo->headers.filled &= (key->tun_tos & 3) == 0; /* ECN is to be combined with each inner one */
+	memo->port = port;
 	if (unlikely(xv_decap_strip(m, &d) != 0)) {
 		*why = XV_DROP_OFFLOAD;
 		return NULL;
@@ -310,8 +264,10 @@ void xv_vtep_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 	memset(&key, 0, sizeof(key));
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
+		rte_be16_t udp_src;
 
-		port = likely(memo_strip(&memo, m)) ? memo.port : take_in(w, v, table, mac, m, &key, &memo);
+		port = likely(xv_decap_memo_strip(&memo.headers, m, &udp_src)) ? memo.port
+									      : take_in(w, v, table, mac, m, &key, &memo);
 		if (unlikely(port == NULL))
 			continue;
 		if (port != run_port) {
@@ -334,14 +290,16 @@ static inline const struct xv_path *path_of(const struct xv_paths *paths, uint32
 	return &paths->path[paths->bucket[(uint64_t)(entropy * UINT32_C(0x9e3779b1)) * XV_PATH_BUCKETS >> 32]];
 }
 
-/* n packets with outer headers; n may be 0. */
-static void leave(struct xv_worker *w, const struct xv_path *path, struct rte_mbuf **pkts, uint16_t n)
+/* n packets get outer headers, and go; n may be 0. */
+static void leave(struct xv_worker *w, const struct xv_path *path, const uint32_t *entropy, struct rte_mbuf **pkts,
+		  uint16_t n)
 {
 	struct xv_port *uplink = xv_port_by_id(path->port);
 	const struct xv_binding *binding =
 		uplink == NULL ? NULL : atomic_load_explicit(&uplink->binding, memory_order_acquire);
 	uint16_t i;
 
+	n = xv_encap_burst(w, &path->encap, entropy, pkts, n);
 	if (likely(binding != NULL && n > 0))
 		xv_pipeline_output(w, uplink, binding, XV_QUEUE_BY_FLOW, pkts, n);
 	for (i = 0; unlikely(binding == NULL && i < n); i++)
@@ -363,32 +321,32 @@ static void push(struct xv_worker *w, struct xv_port *out, const struct xv_paths
 	const struct xv_path *path, *run_path = &paths->path[0];
 	struct xv_counters *c = &w->counters[out->id];
 	struct rte_mbuf *ready[XV_BURST];
-	uint32_t room = room_of(run_path);
+	uint32_t entropy[XV_BURST], room = room_of(run_path);
 	uint16_t i, n_ready = 0;
 	uint64_t bytes = 0;
 
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
-		uint32_t entropy = xv_packet_flow_hash(m);
+		uint32_t hash = xv_packet_flow_hash(m);
 
 		bytes += m->pkt_len;
-		path = path_of(paths, entropy);
+		path = path_of(paths, hash);
 		if (unlikely(path != run_path)) {
-			leave(w, run_path, ready, n_ready);
+			leave(w, run_path, entropy, ready, n_ready);
 			n_ready = 0;
 			run_path = path;
 			room = room_of(path);
 		}
 		if (unlikely((m->ol_flags & XV_PACKET_OFFLOAD) != 0 || m->pkt_len > room)) {
-			leave(w, run_path, ready, n_ready);
+			leave(w, run_path, entropy, ready, n_ready);
 			n_ready = 0;
-			xv_flow_tunnel_push(w, &path->encap, 0, entropy, path->port, m);
+			xv_flow_tunnel_push(w, &path->encap, 0, hash, path->port, m);
 			continue;
 		}
-		if (likely(xv_encap_one(w, &path->encap, 0, entropy, &m)))
-			ready[n_ready++] = m;
+		entropy[n_ready] = hash;
+		ready[n_ready++] = m;
 	}
-	leave(w, run_path, ready, n_ready);
+	leave(w, run_path, entropy, ready, n_ready);
 	count(&c->tx_packets, n);
 	count(&c->tx_bytes, bytes);
 }

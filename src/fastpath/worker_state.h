@@ -264,6 +264,9 @@ void xv_flow_burst(struct xv_worker *w, struct xv_port *in, const struct xv_bind
 /* encap.c: outer headers on one packet, which wants no segmentation; *m may become another. False: it was dropped. */
 bool xv_encap_one(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
 		  struct rte_mbuf **m);
+/* encap.c: the same of a burst of Ethernet frames. How many are left. */
+uint16_t xv_encap_burst(struct xv_worker *w, const struct xv_encap *encap, const uint32_t *entropy, struct rte_mbuf **pkts,
+			uint16_t n);
 /* encap.c: put on outer headers and send to a port; finishes segmentation requests first. Takes the packet, which begins
  * as packet_type (of the flow key) says. */
 void xv_flow_tunnel_push(struct xv_worker *w, const struct xv_encap *encap, rte_be32_t packet_type, uint32_t entropy,
@@ -291,9 +294,12 @@ void xv_flow_execute_popped(struct xv_worker *w, struct xv_port *in, const struc
 #define XV_PASSES_MAX 64 /* look-ups of one packet and all its copies: a loop in somebody's flows ends here */
 #define XV_POPS_MAX   4	 /* of one packet that fused flows do, one behind the other */
 /* tunnel_pop.c: outer headers off, as the action a says. key: its tunnel's fields zero or those of an earlier packet; filled with what
- * they held, and as whose the packet goes on. False: *why it has to be dropped; in either case *m may have become another. */
+ * they held, and as whose the packet goes on. memo, unless NULL: filled, so that the next one can be told to be like this. False:
+ * *why it has to be dropped; in either case *m may have become another. */
 struct xv_action;
-bool xv_tunnel_pop(const struct xv_action *a, struct rte_mbuf **m, struct xv_flow_key *key, enum xv_drop *why);
+struct xv_decap_memo;
+bool xv_tunnel_pop(const struct xv_action *a, struct rte_mbuf **m, struct xv_flow_key *key, struct xv_decap_memo *memo,
+		   enum xv_drop *why);
 struct xv_packet_out;
 /* execute.c: carry out a packet-out; takes its packet. */
 void xv_flow_execute_out(struct xv_worker *w, struct xv_packet_out *out);

@@ -121,6 +121,10 @@ int xv_encap_build(const struct xv_encap_params *params, struct xv_encap *encap)
  */
 int xv_encap_push(const struct xv_encap *encap, struct rte_mbuf *m, const struct xv_encap_packet *packet);
 
+/* The same, of n packets, for as many of the first as this cannot fail for; how many. The next one is for xv_encap_push(). */
+uint16_t xv_encap_push_burst(const struct xv_encap *encap, struct rte_mbuf *const *pkts,
+			     const struct xv_encap_packet *packets, uint16_t n);
+
 /* The same, with the headers in `head`, a fresh, empty mbuf of our pools with default headroom, which becomes the first of
  * the packet and takes m over. On error both stay the caller's. m itself is not written to: it may be shared. */
 int xv_encap_push_head(const struct xv_encap *encap, struct rte_mbuf *m, struct rte_mbuf *head,

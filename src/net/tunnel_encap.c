@@ -431,11 +431,11 @@ static __rte_noinline void finish_csum(const struct xv_encap *e, uint8_t *end, u
 }
 
 /* All headers, in front of `end`: there the inner packet begins, or would. Without `restrict` the compiler must take it that
- * the headers may overwrite the template, and loads everything anew or first. */
-static __rte_always_inline void write_headers(const struct xv_encap *restrict e, uint8_t *restrict end,
-					      uint32_t ip_len, const struct xv_encap_packet *restrict p)
+ * the headers may overwrite the template, and loads everything anew or first. kind and copied are the template's, or what the
+ * caller knows of them. */
+static __rte_always_inline void write_headers_of(const struct xv_encap *restrict e, uint8_t *restrict end, uint32_t ip_len,
+						 const struct xv_encap_packet *restrict p, uint32_t kind, uint32_t copied)
 {
-	const uint32_t kind = e->kind, copied = e->blocks * (uint32_t)XV_ENCAP_BLOCK;
 	uint8_t *ip = end - e->l3_back, *l4 = end - e->l4_back;
 	uint32_t tos, ttl, sum;
 
@@ -471,6 +471,11 @@ static __rte_always_inline void write_headers(const struct xv_encap *restrict e,
 		put8(ip + 8, ttl);
 		put16(ip + 10, ~sum);
 	}
+}
+
+static inline void write_headers(const struct xv_encap *e, uint8_t *end, uint32_t ip_len, const struct xv_encap_packet *p)
+{
+	write_headers_of(e, end, ip_len, p, e->kind, e->blocks * (uint32_t)XV_ENCAP_BLOCK);
 }
 
 static inline bool has_room(const struct xv_encap *e, const struct rte_mbuf *m)
@@ -513,16 +518,53 @@ static __rte_noinline int push_slow(const struct xv_encap *e, struct rte_mbuf *m
 	return 0;
 }
 
+/* Whether nothing but headers has to be written in front of m. */
+static inline bool is_usual(const struct xv_encap *e, const struct rte_mbuf *m, uint32_t ip_len)
+{
+	return (m->ol_flags & (XV_PACKET_OFFLOAD | RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL)) == 0 && has_room(e, m) &&
+	       ip_len <= UINT16_MAX;
+}
+
 int xv_encap_push(const struct xv_encap *e, struct rte_mbuf *m, const struct xv_encap_packet *p)
 {
-	const uint64_t unusual = XV_PACKET_OFFLOAD | RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
 	const uint32_t ip_len = m->pkt_len + e->ip_len;
 
-	if (unlikely(m->ol_flags & unusual || e->kind & KIND_SLOW || !has_room(e, m) || ip_len > UINT16_MAX))
+	if (unlikely((e->kind & KIND_SLOW) != 0 || !is_usual(e, m, ip_len)))
 		return push_slow(e, m, p);
 	write_headers(e, rte_pktmbuf_mtod(m, uint8_t *), ip_len, p);
 	grow(m, e->len);
 	return 0;
+}
+
+static __rte_always_inline uint16_t push_usual(const struct xv_encap *restrict e, struct rte_mbuf *const *pkts,
+					       const struct xv_encap_packet *restrict packets, uint16_t n, uint32_t kind,
+					       uint32_t copied)
+{
+	uint16_t i;
+
+	for (i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		const uint32_t ip_len = m->pkt_len + e->ip_len;
+
+		if (unlikely(!is_usual(e, m, ip_len)))
+			break;
+		write_headers_of(e, rte_pktmbuf_mtod(m, uint8_t *), ip_len, &packets[i], kind, copied);
+		grow(m, e->len);
+	}
+	return i;
+}
+
+uint16_t xv_encap_push_burst(const struct xv_encap *e, struct rte_mbuf *const *pkts, const struct xv_encap_packet *packets,
+			     uint16_t n)
+{
+	const uint32_t copied = e->blocks * (uint32_t)XV_ENCAP_BLOCK;
+
+	if (unlikely((e->kind & KIND_SLOW) != 0))
+		return 0;
+	/* VXLAN, Geneve without options, MPLS over UDP; IPv4. */
+	if (likely((e->kind & (KIND_UDP | XV_ENCAP_IPV6 | XV_ENCAP_TTL)) == KIND_UDP && copied == XV_ENCAP_MIN))
+		return push_usual(e, pkts, packets, n, KIND_UDP, XV_ENCAP_MIN);
+	return push_usual(e, pkts, packets, n, e->kind, copied);
 }
 
 int xv_encap_push_head(const struct xv_encap *e, struct rte_mbuf *m, struct rte_mbuf *head,
