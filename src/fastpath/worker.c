@@ -79,12 +79,75 @@ static bool wire_has_room(struct xv_worker *w, const struct xv_binding *binding,
 	return queues == 0 || w->outputs[peer->id].queue[queue % queues].n == 0;
 }
 
+/*
+ * A packet that takes the long way costs as much as ten or more that do not, so whoever sends only such (new connections, misses)
+ * would have most of the worker. While there are others that take the short way, such queues together get one part in LONG_SHARE of
+ * the time; one that has used up its part is left alone until it has some again. Of a queue with packets of both kinds less is
+ * asked, as they are mixed. LONG_CREDIT is what a queue can have saved, and owe at most, so those that open a few connections never notice.
+ * Time that nobody else wants is free: behind a round in which nobody took the short way whoever owes may go on, but in small steps
+ * while the others may be back at any time. Uplinks are never held back: that would hit all who are behind them.
+ */
+#define LONG_SHARE	16
+#define LONG_CREDIT_US	1000 /* of which one part in LONG_SHARE is a queue's: some 50 long ways */
+#define LONG_STEP	4    /* packets: some microseconds */
+#define SHORT_RECENT_US 100
+
+/* Since when no other queue has had packets that took the short way. */
+static uint64_t others_seen(const struct xv_worker *w, const struct xv_poll_queue *q)
+{
+	return w->short_queue == q ? w->short_seen_elsewhere : w->short_seen;
+}
+
+static bool are_recent(const struct xv_worker *w, uint64_t seen)
+{
+	return w->now - seen < xv_clock.hz / 1000000 * SHORT_RECENT_US;
+}
+
+static void note_short_ways(struct xv_worker *w, const struct xv_poll_queue *q)
+{
+	if (w->short_queue != q) {
+		w->short_seen_elsewhere = w->short_seen;
+		w->short_queue = q;
+	}
+	w->short_seen = w->now;
+}
+
+/* How many packets a queue may bring, as far as it owes time. */
+static uint16_t long_ways_allow(struct xv_worker *w, const struct xv_poll_queue *q)
+{
+	uint64_t seen;
+
+	if (likely(q->long_until <= w->now))
+		return XV_BURST;
+	seen = others_seen(w, q);
+	if (!are_recent(w, seen))
+		return XV_BURST;
+	w->owing++;
+	if (seen < w->round_before)
+		return LONG_STEP;
+	w->earliest = RTE_MIN(w->earliest, q->long_until);
+	return 0;
+}
+
+/* Of n packets of a burst some took the long way. */
+static void charge_long_ways(struct xv_worker *w, struct xv_poll_queue *q, uint16_t n)
+{
+	uint64_t credit = xv_clock.hz / 1000000 * LONG_CREDIT_US, owing = RTE_MAX(w->owing_before, 1u);
+
+	if (!are_recent(w, others_seen(w, q)) || q->port->ops->kind == XV_PORT_ETHDEV || q->port->ops->kind == XV_PORT_KERNEL)
+		return;
+	if (q->long_until + credit < w->now)
+		q->long_until = w->now - credit;
+	q->long_until += w->long_cycles * LONG_SHARE * RTE_MIN(w->long_ways, n) / n * owing;
+	q->long_until = RTE_MIN(q->long_until, w->now + credit * owing);
+}
+
 /* How many packets the queue may bring now; 0: it is held back. */
 static uint16_t may_bring(struct xv_worker *w, const struct xv_poll_queue *q, const struct xv_binding *binding)
 {
-	uint16_t n = XV_BURST;
+	uint16_t n = long_ways_allow(w, q);
 
-	if (binding->forward == XV_FORWARD_WIRE && !wire_has_room(w, binding, q->queue))
+	if (n == 0 || (binding->forward == XV_FORWARD_WIRE && !wire_has_room(w, binding, q->queue)))
 		return 0;
 	if (unlikely(binding->rx_limit != NULL)) {
 		n = xv_rate_limit_allow(binding->rx_limit, n, w->now);
@@ -136,7 +199,13 @@ static unsigned int serve_queue(struct xv_worker *w, struct xv_poll_queue *q)
 	}
 	count(&w->bursts, 1);
 	count(&w->packets, n);
+	w->long_ways = 0;
+	w->long_cycles = 0;
 	xv_pipeline_burst(w, port, q->queue, binding, pkts, n);
+	if (unlikely(w->long_ways > 0))
+		charge_long_ways(w, q, n);
+	if (likely(w->long_ways < n))
+		note_short_ways(w, q);
 	return n;
 }
 
@@ -248,12 +317,15 @@ static void begin_round(struct xv_worker *w, const struct xv_poll_list *list)
 {
 	uint64_t wait = atomic_load_explicit(&xv_batch_wait_cycles, memory_order_relaxed);
 
+	w->round_before = w->now;
 	w->now = xv_clock_cycles();
 	if (unlikely(w->now >= w->next_s)) {
 		w->now_s = xv_network_now_s();
 		w->next_s = w->now + xv_clock.hz / 4;
 	}
 	w->earliest = UINT64_MAX;
+	w->owing_before = w->owing;
+	w->owing = 0;
 	w->live = atomic_load_explicit(&xv_live_trace, memory_order_acquire);
 	/* With few queues as good as none. With many, looking at empty ones would be most of what the worker does. */
 	w->look_pause = RTE_MIN(list->n * (uint64_t)LOOK_CYCLES, wait / 4);

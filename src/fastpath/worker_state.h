@@ -73,6 +73,7 @@ struct xv_poll_queue {
 	uint64_t next_look;	    /* do not look before: a batch cannot be there yet, or it was empty just now */
 	uint64_t last_served;
 	uint64_t cycles_per_packet; /* as packets arrive, smoothed */
+	uint64_t long_until;	    /* until then its long ways have used up its share of time: see long_ways_allow() in worker.c */
 };
 
 /* Class A: published by the control thread; its queues' private parts are the worker's. */
@@ -134,6 +135,15 @@ struct xv_worker {
 	uint16_t ip_id;				/* of tunnel packets without DF */
 	uint64_t idle_since;			/* cycles since which nothing moved; 0 = busy */
 	uint64_t earliest;			/* a throttled queue may go on at this time */
+	/* Time for packets that take the long way (worker.c): how many of the burst at hand did, and for how many cycles; queues that
+	 * owed time for them, in this round and the last one, which began at round_before. */
+	uint32_t long_ways;
+	uint64_t long_cycles;
+	uint32_t owing, owing_before;
+	uint64_t round_before;
+	/* The queue that last had packets which took the short way, and when; when any other had. For comparison only. */
+	const struct xv_poll_queue *short_queue;
+	uint64_t short_seen, short_seen_elsewhere;
 	unsigned int naps;			/* timer sleeps in a row that found nothing */
 	struct xv_fragments *fragments;		/* that wait for the rest of their datagrams */
 	unsigned int n_waiting;
