@@ -178,7 +178,8 @@ static void usage(void)
 	       "sends and gets them in tunnel packets to and from the system's 192.0.2.1.\n"
 	       "  --mode speed|check|ping|connect|flood  fastest, or every byte checked, or single frames,\n"
 	       "                            or a new connection with each frame that is answered,\n"
-	       "                            or SYNs from port 0, each from another end\n"
+	       "                            or SYNs from port 0, each from another end, while\n"
+	       "                            ports 2 and 3, if any, talk TCP in peace and flood\n"
 	       "  --cpus LIST               CPU(s) to run on (1)\n"
 	       "  --hugepages               use 2 MB pages\n"
 	       "  --burst N                 frames per call of the driver (32)\n"
@@ -200,7 +201,8 @@ static void usage(void)
 	       "  --from N                  speed: only port N sends (all)\n"
 	       "  --replies                 speed: ports 1, 3, ... answer the flows of 0, 2, ...; with\n"
 	       "                            --from, just once\n"
-	       "  --rate N                  speed: frames per second and queue that sends\n");
+	       "  --rate N                  speed: frames per second and queue that sends;\n"
+	       "                            flood: segments per second of the victims\n");
 	exit(0);
 }
 
@@ -309,8 +311,10 @@ static void options_parse(struct load *l, int argc, char **argv)
 		die("what is %s?", argv[optind]);
 	if (l->nports == 0 || l->nports % 2 != 0)
 		die("ports come in pairs");
-	if (l->rate < 0 || (l->rate > 0 && (l->from >= 0 || l->mode != MODE_SPEED)))
-		die("--rate: positive, in mode speed, when all ports send");
+	if (l->rate < 0 || (l->rate > 0 && (l->from >= 0 || (l->mode != MODE_SPEED && l->mode != MODE_FLOOD))))
+		die("--rate: positive, in mode speed, when all ports send, or of the victims of a flood");
+	if (l->mode == MODE_FLOOD && l->nports > 4)
+		die("flood: two ports, or four");
 	if (l->from >= (int)l->nports || (l->from >= 0 && l->mode != MODE_SPEED))
 		die("--from: a port, in mode speed");
 	if (l->replies && (l->flows == 0 || l->mode != MODE_SPEED))
@@ -522,6 +526,14 @@ static void result_print(const struct load *l)
 	if (l->mode == MODE_PING)
 		printf(", \"ping_us\": {\"p50\": %.2f, \"p99\": %.2f, \"max\": %.2f}",
 		       r->ping_us[0], r->ping_us[1], r->ping_us[2]);
+	if (l->mode == MODE_FLOOD && r->rounds > 0) {
+		printf(", \"opened\": %u, \"not_opened\": %u, \"open_worst_ms\": %.3f, \"resent\": %lu, \"rounds\": [",
+		       r->opened, r->not_opened, r->open_worst_ms, r->resent);
+		for (uint32_t i = 0; i < r->rounds; i++)
+			printf("%s{\"peace\": %.0f, \"flood\": %.0f, \"syns\": %.0f}", i > 0 ? ", " : "", r->round[i].peace,
+			       r->round[i].flood, r->round[i].syns);
+		printf("]");
+	}
 	if (l->mode == MODE_CHECK) {
 		printf(", \"gaps\": [");
 		for (uint32_t i = 0; i < RTE_MIN(r->gap_count, (uint32_t)MAX_GAPS); i++)

@@ -22,6 +22,7 @@
 #define MAX_QUEUES 16
 #define MAX_BURST  64
 #define MAX_GAPS   64
+#define MAX_ROUNDS 128
 
 /* In front of a frame of a port with a VNI. */
 struct __rte_packed __rte_aligned(2) vxlan_outer
@@ -63,6 +64,12 @@ struct gap {
 	uint16_t src_port;
 };
 
+/* flood, with victims: a time of peace and the flood after it. */
+struct round {
+	double peace, flood; /* bytes per second of the victims' connection */
+	double syns;	     /* the attacker's, per second of flood */
+};
+
 /* One process's counts; in shared memory, summed by the parent. */
 struct result {
 	bool ok;
@@ -82,6 +89,12 @@ struct result {
 	double ping_us[3]; /* p50, p99, max */
 	uint32_t gap_count;
 	struct gap gaps[MAX_GAPS];
+	/* flood */
+	uint32_t rounds;
+	struct round round[MAX_ROUNDS];
+	uint32_t opened, not_opened; /* new connections of the victims, during floods */
+	double open_worst_ms;
+	uint64_t resent; /* segments of the victims */
 };
 
 struct load {
@@ -235,6 +248,35 @@ static inline void vxlan_push(const struct port *p, struct rte_mbuf *m, uint32_t
 	o->udp.src_port = rte_cpu_to_be_16(49152 + f % 16384);
 	o->udp.dgram_len = rte_cpu_to_be_16(len - sizeof(o->ip));
 }
+
+/* ---- talk.c ---- */
+
+/* Sequence numbers are those of bytes, times are cycles. */
+struct talk {
+	const struct port *client, *server;
+	uint16_t len, payload; /* of a segment of data: its frame, and what it carries */
+	uint16_t burst;
+	uint32_t window;
+	uint64_t patience;
+	uint64_t pace, burst_cycles, due; /* cycles a segment, 0: as fast as it goes; a burst's; when the next may go */
+	bool established;
+	uint32_t first, una, next, duplicates; /* client: first of all; first that is not acknowledged; next to be sent */
+	uint32_t recover;		/* no second way back before this is acknowledged */
+	uint64_t moved;			/* when una did */
+	uint32_t expected;		/* server */
+	uint64_t received;		/* bytes, in order */
+	uint64_t resent, checked, corrupt;
+	uint16_t opening, last_port; /* port of the connection that is being opened; 0: none */
+	uint64_t open_since, open_tried, open_worst;
+	uint32_t opened;
+};
+
+/* Opens the connection. False: it was not answered. */
+bool talk_start(struct talk *t, const struct load *l, const struct port *client, const struct port *server);
+/* Once per pass. Frames received by either end. */
+uint16_t talk_turn(struct talk *t, uint64_t now);
+/* Begin to open another connection. */
+void talk_open(struct talk *t, uint64_t now);
 
 /* ---- modes: each returns when done, results in l->res ---- */
 void speed_run(struct load *l);

@@ -34,6 +34,10 @@ def table(rows, machine):
                        f"packet {us['p50']:.1f} us (p99 {us['p99']:.1f}, max {us['max']:.1f}), loss "
                        f"{r['loss']}; a sleeping thread of this machine wakes after "
                        f"{r['machine_wake_us']['p50']:.1f} us (p99 {r['machine_wake_us']['p99']:.1f})")
+        elif "share" in r:
+            out.append(head + f"under a flood of {r['syns_per_s'] / 1e3:.0f} thousand SYN/s TCP keeps {r['share'] * 100:.0f} % of "
+                       f"{r['peace_gbps']:.2f} Gbit/s, median of {r['turns']:.0f} turns; {r['opened']} of "
+                       f"{r['opened'] + r['not_opened']} connections opened, within {r['open_worst_ms']:.1f} ms; {r['resent']} segments resent")
         else:
             c = r["cycles_per_packet"]
             cycles = f"{c['median']:.1f} [{c['min']:.0f}-{c['max']:.0f}]"

@@ -48,6 +48,8 @@ class Case:
     churn: int = 0  # flows that the control plane adds and deletes a second meanwhile
     stateful: bool = False  # rules are of connections; what one port sends, the other has answered
     connect: bool = False  # each frame opens a connection, and is answered
+    flood: bool = False  # ports 2 and 3 talk TCP, in turns in peace and while port 0 floods with SYNs
+    rate: int = 0  # of those two: segments a second
 
 
 # The leanest driver that each ring has, so that the load outruns what it measures.
@@ -68,6 +70,8 @@ def all_cases(quick):
             Case("ct-vxlan", topology="vxlan", flows=10000, rules=1000, sender=0, stateful=True),
             Case("ct-vxlan-rx", topology="vxlan", flows=10000, rules=1000, sender=1, stateful=True),
             Case("cps", topology="l2", rules=1000, stateful=True, connect=True),
+            Case("flood", topology="l2", ports=4, frame_bytes=1514, stateful=True, flood=True),
+            Case("flood-half", topology="l2", ports=4, frame_bytes=1514, stateful=True, flood=True, rate=500000),
             Case("churn", topology="l2", flows=10000, rules=1000, churn=100000),
             Case("idle", ports=32)] + \
            [Case("density", ports=n, ring_size=qemu_rings) for n in density] + \
@@ -126,7 +130,7 @@ class Bench:
             command += ["--from", str(case.sender)]
         if case.flows:
             command += ["--flows", str(case.flows)]
-        if case.stateful and not case.connect:
+        if case.stateful and not case.connect and not case.flood:
             command.append("--replies")
         p = subprocess.Popen(command + list(argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, preexec_fn=die_with_parent)
@@ -189,6 +193,22 @@ class Bench:
                 "loss": result["lost"], "reordered": result["reordered"],
                 "corrupt": result["corrupt"]}
 
+    def measure_flood(self, system, case):
+        """Throughput of the victims under the flood as a share of what it is in peace: the median of many short turns."""
+        seconds = 2 * self.seconds
+        load = self.load_start(system, case, "--mode", "flood", "--seconds", str(seconds), *(["--rate", str(case.rate)] * bool(case.rate)))
+        pids = [p.pid for p in system.processes]
+        before = seconds_waited(pids)
+        result = self.load_finish(load, seconds + 60)
+        waited = (seconds_waited(pids) - before) / seconds
+        rounds = result["rounds"]
+        return {"share": statistics.median(r["flood"] / r["peace"] for r in rounds),
+                "peace_gbps": statistics.median(r["peace"] for r in rounds) * 8e-9,
+                "syns_per_s": statistics.median(r["syns"] for r in rounds), "turns": len(rounds),
+                "opened": result["opened"], "not_opened": result["not_opened"], "open_worst_ms": result["open_worst_ms"],
+                "resent": result["resent"], "loss": 0, "reordered": 0, "corrupt": result["corrupt"],
+                "waited": waited}
+
     def measure_churn(self, system, case):
         """Saturation first; then the load takes CHURN_LOAD of that, with flows coming and going."""
         rate = CHURN_LOAD * self.measure_speed(system, case)["mpps"] * 1e6
@@ -226,6 +246,8 @@ class Bench:
             system.start(case)
             if case.name == "idle":
                 return self.measure_idle(system, case)
+            if case.flood:
+                return self.measure_flood(system, case)
             if case.churn:
                 return self.measure_churn(system, case)
             return self.measure_speed(system, case)
@@ -252,7 +274,8 @@ class Bench:
                         continue
                     samples.setdefault((name, case), []).append(s)
                     print(f"  round {i + 1} {case.name}{f' {case.ports} ports' if case.ports > 2 else ''} {name}: " +
-                          (f"{s['cycles_per_packet']:.1f} cycles/packet, {s['mpps']:.2f} Mpps, "
+                          (f"share {s['share']:.2f} of {s['peace_gbps']:.1f} Gbit/s" if case.flood else
+                           f"{s['cycles_per_packet']:.1f} cycles/packet, {s['mpps']:.2f} Mpps, "
                            f"busy {s['busy']:.2f}, CPUs {s['cpu_distance']:.0f} cycles apart"
                            if case.name != "idle" else f"{s['cpu_percent']:.2f} % CPU"), flush=True)
         wire = next((samples.get(("xvio", c)) for c in cases if c.name == "wire-split"), None)
@@ -279,6 +302,11 @@ class Bench:
 
         def median(ss, key):
             return statistics.median(s[key] for s in ss)
+
+        if case.flood:
+            return dict(row, **{key: median(samples, key) for key in ("share", "peace_gbps", "syns_per_s", "turns")},
+                        **{key: sum(s[key] for s in samples) for key in ("opened", "not_opened", "resent")},
+                        open_worst_ms=max(s["open_worst_ms"] for s in samples))
 
         cycles = [s["cycles_per_packet"] for s in samples]
         row["cycles_per_packet"] = {"min": min(cycles), "median": statistics.median(cycles),

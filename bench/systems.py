@@ -210,6 +210,8 @@ class OvsDpdk(System):
     underlay = "xviobench1"
 
     def unsupported(self, case):
+        if case.flood:
+            return "its rules here are of UDP"
         return "flows are added by a program of XVIO's (churn.c)" if case.churn else None
 
     def ovs(self, *argv):
@@ -337,7 +339,7 @@ class Xvio(System):
                 lines += [f"      - {{direction: {direction}, action: deny, protocol: udp, "
                           f"remote: {address}/32, port: {port}}}"
                           for address, port in deny_rules(case)]
-                lines += [f"      - {{direction: {direction}, protocol: udp}}"]
+                lines += [f"      - {{direction: {direction}, protocol: {'tcp' if case.flood else 'udp'}}}"]
         elif case.rules:
             lines += ["policies:", "  - name: rules", "    default: deny", "    rules:"]
             lines += ["      - {action: deny, protocol: udp, "
