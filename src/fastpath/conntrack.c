@@ -38,7 +38,7 @@ static bool same_addr(const union xv_ip_addr *a, const union xv_ip_addr *b)
 	return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-static const struct xv_ct_proto *proto_of(uint8_t proto, bool ipv6)
+const struct xv_ct_proto *xv_ct_proto_of(uint8_t proto, bool ipv6)
 {
 	switch (proto) {
 	case 6:
@@ -143,11 +143,11 @@ static void show_conn(const struct way *w, const struct xv_conn *conn, uint32_t 
 
 /* ---- A connection that is stored; it is locked ---- */
 
-static void count_packet(const struct way *w, struct xv_conn *conn)
+/* Padding is among the bytes: fused flows, which count whole frames, do not know of it. */
+void xv_ct_count_packet(struct xv_conn *conn, enum xv_ct_dir dir, const struct rte_mbuf *m, uint16_t l3)
 {
-	_Atomic uint64_t *packets = &conn->packets[w->dir], *bytes = &conn->bytes[w->dir];
-	/* Padding is among them: fused flows, which count whole frames, do not know of it. */
-	uint32_t len = rte_pktmbuf_pkt_len(w->m) - w->layout->l3;
+	_Atomic uint64_t *packets = &conn->packets[dir], *bytes = &conn->bytes[dir];
+	uint32_t len = rte_pktmbuf_pkt_len(m) - l3;
 
 	atomic_store_explicit(packets, atomic_load_explicit(packets, memory_order_relaxed) + 1, memory_order_relaxed);
 	atomic_store_explicit(bytes, atomic_load_explicit(bytes, memory_order_relaxed) + len, memory_order_relaxed);
@@ -167,8 +167,7 @@ static void changed(struct xv_conn *conn)
 		atomic_store_explicit(&conn->generation, generation + 2, memory_order_release);
 }
 
-/* Mark and labels of the action. */
-static void set_mark(const struct xv_action_ct *action, struct xv_conn *conn)
+void xv_ct_set_mark(const struct xv_action_ct *action, struct xv_conn *conn)
 {
 	uint32_t mark = (uint32_t)masked(conn->mark, action->mark, action->mark_mask);
 	uint64_t label0 = masked(conn->label[0], action->label[0], action->label_mask[0]);
@@ -224,7 +223,7 @@ static int pass(const struct way *w, struct xv_conn *conn, bool again)
 	int rc;
 
 	if (w->action->flags & XV_CT_COMMIT)
-		set_mark(w->action, conn);
+		xv_ct_set_mark(w->action, conn);
 	show_conn(w, conn, state_of(w, conn) | keep);
 	rc = carry_out(w, conn, again);
 	remember(w, conn);
@@ -287,13 +286,12 @@ static int icmp_error(struct way *w)
  * Which packets' checksums are looked at: those that can open, close or reset something, and of protocols that never take the hot
  * way. So it makes no difference by which way a packet comes.
  */
-static void check(struct way *w, bool opens)
+void xv_ct_check(const struct rte_mbuf *m, struct xv_ct_packet *p, bool opens)
 {
-	struct xv_ct_packet *p = &w->packet;
 	bool plain = p->proto == 6 ? !(p->data[p->l4 + 13] & (XV_TCP_FIN | XV_TCP_SYN | XV_TCP_RST)) : p->proto == 17;
 
 	if (opens || !plain)
-		p->csum_ok = xv_ct_checksum_is_ok(w->m, p);
+		p->csum_ok = xv_ct_checksum_is_ok(m, p);
 }
 
 /* It is unlocked. Its time became shorter: the wheel is to know. */
@@ -305,17 +303,31 @@ static void tidy(const struct way *w, struct xv_conn *conn, uint32_t incarnation
 		xv_ct_rearm(w->ct, conn, incarnation, w->now_ms);
 }
 
+bool xv_ct_accept(struct xv_conntrack *ct, struct xv_conn *conn, enum xv_ct_dir dir, const struct xv_ct_proto *proto)
+{
+	bool answered = dir == XV_CT_REPLY && !(conn->flags & XV_CONN_SEEN_REPLY);
+
+	if (answered) {
+		conn->flags |= XV_CONN_SEEN_REPLY;
+		changed(conn);
+	}
+	if (conn->flags & XV_CONN_HALF_OPEN &&
+	    conn->flags & (proto->handshake ? XV_CONN_ASSURED : XV_CONN_ASSURED | XV_CONN_SEEN_REPLY))
+		xv_ct_settle(ct, conn);
+	return answered;
+}
+
 /* Advance a connection that is stored and locked; it is unlocked. 1: it is gone, and the packet may open another. */
 static int known(struct way *w, struct xv_conn *conn)
 {
-	const struct xv_ct_proto *proto = proto_of(w->packet.proto, w->packet.ipv6);
+	const struct xv_ct_proto *proto = xv_ct_proto_of(w->packet.proto, w->packet.ipv6);
 	uint32_t incarnation = xv_conn_incarnation(atomic_load_explicit(&conn->generation, memory_order_relaxed));
 	uint32_t before = xv_conn_expires(conn);
 	enum xv_ct_verdict verdict;
-	bool shorter, answered = false;
+	bool shorter, answered;
 	int rc;
 
-	check(w, false);
+	xv_ct_check(w->m, &w->packet, false);
 	w->packet.ack_shift = 0;
 	if (unlikely(conn->flags & XV_CONN_SEQ_ADJUST && w->packet.proto == 6))
 		w->packet.ack_shift = xv_ct_helper_ack_shift(w->ct->helpers, conn, w->dir,
@@ -327,15 +339,8 @@ static int known(struct way *w, struct xv_conn *conn)
 		return 1;
 	}
 	if (verdict == XV_CT_VALID || verdict == XV_CT_VALID_LAST) {
-		if (w->dir == XV_CT_REPLY && !(conn->flags & XV_CONN_SEEN_REPLY)) {
-			conn->flags |= XV_CONN_SEEN_REPLY;
-			changed(conn);
-			answered = true;
-		}
-		if (conn->flags & XV_CONN_HALF_OPEN &&
-		    conn->flags & (proto->handshake ? XV_CONN_ASSURED : XV_CONN_ASSURED | XV_CONN_SEEN_REPLY))
-			xv_ct_settle(w->ct, conn);
-		count_packet(w, conn);
+		answered = xv_ct_accept(w->ct, conn, w->dir, proto);
+		xv_ct_count_packet(conn, w->dir, w->m, w->layout->l3);
 		rc = pass(w, conn, false);
 		/* Many connections are one question and one answer: what is done for the next packet pays from the second on. */
 		w->hit->steady &= !answered;
@@ -396,11 +401,11 @@ static int commit(struct way *w, struct xv_conn *from, const struct xv_ct_expect
 	if (from->flags & XV_CONN_ASSURED)
 		from->flags &= (uint8_t)~XV_CONN_HALF_OPEN;
 	from->port = (uint16_t)w->key->in_port;
-	set_mark(w->action, from);
+	xv_ct_set_mark(w->action, from);
 	for (attempt = 0; attempt < RETRIES; attempt++) {
 		rc = choose_reply(w, from, e, attempt);
 		if (rc == 0)
-			rc = xv_ct_insert(w->ct, from, w->now_ms, &conn);
+			rc = xv_ct_insert(w->ct, from, w->hash, w->now_ms, &conn);
 		/* A translation that somebody else chose at the same time: choose another. */
 		if (rc != -EADDRINUSE || !(w->action->flags & XV_CT_NAT))
 			break;
@@ -414,7 +419,7 @@ static int commit(struct way *w, struct xv_conn *from, const struct xv_ct_expect
 		conn->helper = w->action->helper;
 		conn->flags |= XV_CONN_HELPER;
 	}
-	count_packet(w, conn);
+	xv_ct_count_packet(conn, XV_CT_ORIGINAL, w->m, w->layout->l3);
 	/* To this packet it is still a new one. */
 	show_conn(w, conn, state_of(w, conn) | XV_CS_NEW);
 	rc = carry_out(w, conn, false);
@@ -427,14 +432,14 @@ static int commit(struct way *w, struct xv_conn *from, const struct xv_ct_expect
 /* 1: there is such a connection by now. */
 static int unknown(struct way *w)
 {
-	const struct xv_ct_proto *proto = proto_of(w->packet.proto, w->packet.ipv6);
+	const struct xv_ct_proto *proto = xv_ct_proto_of(w->packet.proto, w->packet.ipv6);
 	bool store = w->action->flags & XV_CT_COMMIT, announced;
 	uint32_t policy = store && w->action->timeouts < XV_CT_POLICIES ? w->action->timeouts : 0;
 	struct xv_ct_expected e;
 	struct xv_conn from;
 
 	memset(&from, 0, sizeof(from));
-	check(w, true);
+	xv_ct_check(w->m, &w->packet, true);
 	if (!proto->open(&from, &w->packet, picks_up(w->ct), xv_ct_timeouts(w->ct, (uint8_t)policy), w->now_ms))
 		return invalid(w);
 	w->dir = XV_CT_ORIGINAL;
@@ -557,7 +562,7 @@ bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_
 		return (key->ct_state & XV_CS_INVALID) == 0;
 	}
 	if (w.kind == XV_CT_KIND_ERROR ||
-	    !proto_of(w.packet.proto, w.packet.ipv6)->open(&from, &w.packet, picks_up(ct), xv_ct_timeouts(ct, 0), now_ms))
+	    !xv_ct_proto_of(w.packet.proto, w.packet.ipv6)->open(&from, &w.packet, picks_up(ct), xv_ct_timeouts(ct, 0), now_ms))
 		return false;
 	w.dir = XV_CT_ORIGINAL;
 	from.tuple[XV_CT_ORIGINAL] = w.tuple;
@@ -567,28 +572,6 @@ bool xv_conntrack_peek(struct xv_conntrack *ct, uint16_t zone, const struct rte_
 	}
 	show_conn(&w, &from, state_of(&w, &from) | XV_CS_NEW);
 	return false;
-}
-
-const void *xv_conntrack_line(const struct xv_conntrack *ct, uint16_t zone, const uint8_t *data, uint16_t l3, uint16_t l4)
-{
-	struct xv_ct_tuple tuple = {.zone = zone};
-	const uint8_t *ip = data + l3;
-
-	if (ip[0] >> 4 == 4) {
-		tuple.proto = ip[9];
-		memcpy(&tuple.src.words[3], ip + 12, 4);
-		memcpy(&tuple.dst.words[3], ip + 16, 4);
-	} else {
-		tuple.proto = ip[6];
-		tuple.ipv6 = true;
-		memcpy(&tuple.src, ip + 8, 16);
-		memcpy(&tuple.dst, ip + 24, 16);
-	}
-	if (tuple.proto == 6 || tuple.proto == 17) {
-		memcpy(&tuple.src_port, data + l4, 2);
-		memcpy(&tuple.dst_port, data + l4 + 2, 2);
-	}
-	return xv_ct_line(ct, &tuple);
 }
 
 bool xv_conntrack_peek_nat(struct xv_conntrack *ct, uint16_t zone, struct rte_mbuf *m, struct xv_flow_key *key,

@@ -155,10 +155,29 @@ void xv_conntrack_recall(struct xv_conntrack *ct, const struct rte_mbuf *m, stru
 void xv_conntrack_refuse(struct xv_conntrack *ct, const struct xv_action_ct *action, struct xv_flow_key *key,
 			 struct xv_ct_hit *hit);
 /*
- * A packet of a common shape (see xv_conntrack_advance()) is about to be looked up in a zone, and perhaps committed: the line of memory
- * that this begins with, to be prefetched. A guess: of ICMP and with translation it is another one.
+ * Packets of common shapes (see xv_conntrack_advance()) that are about to be looked up in a zone, and perhaps committed. First _begin() of
+ * all in a burst, then _look() of all: the memory that each needs comes in meanwhile. A guess: of ICMP, and with translation, it
+ * is another. TCP and UDP go on, where the caller knows what flows make of such a packet, with _open() or _answer().
  */
-const void *xv_conntrack_line(const struct xv_conntrack *ct, uint16_t zone, const uint8_t *data, uint16_t l3, uint16_t l4);
+struct xv_ct_first {
+	struct xv_ct_tuple tuple;
+	uint64_t hash;
+	bool known; /* somebody may have the tuple already */
+};
+void xv_conntrack_first_begin(const struct xv_conntrack *ct, uint16_t zone, const uint8_t *data, uint16_t l3, uint16_t l4,
+			      struct xv_ct_first *first);
+void xv_conntrack_first_look(struct xv_conntrack *ct, struct xv_ct_first *first);
+/*
+ * What xv_conntrack_packet() does if called twice, to look up and to commit: a packet that opens a connection is `new` and no more.
+ * 0; negative: as there; 1: it is something else, and nothing has changed. action: commits in that zone, without translation and helper.
+ * l3, l4: where headers are. port: that it came in by.
+ */
+int xv_conntrack_open(struct xv_conntrack *ct, const struct xv_ct_first *first, const struct xv_action_ct *action,
+		      const struct rte_mbuf *m, uint16_t l3, uint16_t l4, uint16_t port, uint32_t now_ms);
+/* What it does of the first answer of a connection without mark, labels, translation and helper, which is `established`, `reply`
+ * and no more. False: it is something else, and nothing has changed. */
+bool xv_conntrack_answer(struct xv_conntrack *ct, const struct xv_ct_first *first, const struct rte_mbuf *m, uint16_t l3,
+			 uint16_t l4, uint32_t now_ms);
 /* What such a packet is dropped for. */
 enum xv_drop xv_conntrack_why(int rc);
 

@@ -3,6 +3,7 @@
  * What a connection is made of, and what the files of conntrack say to each other. Private to conntrack*.c.
  *
  *   conntrack.c           a packet's way: look-up, state, commit
+ *   conntrack_first.c     the same at once for first packets whose answer is known
  *   conntrack_tuple.c     tuple out of a packet, of the packet inside an ICMP error
  *   conntrack_table.c     shards, insertion, deletion, eviction, expiry
  *   conntrack_control.c   creation, walking, flushing, limits, timeouts, figures: the control thread's
@@ -194,6 +195,17 @@ struct xv_ct_proto {
 				     const uint32_t *timeout_ms, uint32_t now_ms);
 };
 extern const struct xv_ct_proto xv_ct_tcp, xv_ct_udp, xv_ct_icmp, xv_ct_icmpv6, xv_ct_sctp, xv_ct_generic;
+
+/* ---- A packet's way: conntrack.c, for conntrack_first.c. Connections are locked, or nobody else's yet ---- */
+
+const struct xv_ct_proto *xv_ct_proto_of(uint8_t proto, bool ipv6);
+/* Look at the packet's checksum if it is one whose is looked at. opens: it may open a connection. */
+void xv_ct_check(const struct rte_mbuf *m, struct xv_ct_packet *packet, bool opens);
+void xv_ct_count_packet(struct xv_conn *conn, enum xv_ct_dir dir, const struct rte_mbuf *m, uint16_t l3);
+/* Mark and labels of the action. */
+void xv_ct_set_mark(const struct xv_action_ct *action, struct xv_conn *conn);
+/* After a packet that its protocol found valid. Whether it is the first answer. */
+bool xv_ct_accept(struct xv_conntrack *ct, struct xv_conn *conn, enum xv_ct_dir dir, const struct xv_ct_proto *proto);
 
 /* ---- Tuples ---- */
 

@@ -143,11 +143,6 @@ static inline void prefetch(const struct xv_conn *conn)
 		rte_prefetch0((const uint8_t *)conn + i);
 }
 
-const void *xv_ct_line(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple)
-{
-	return &ct->buckets[xv_ct_hash(ct, tuple) & ct->bucket_mask];
-}
-
 /* Whoever has this tuple, expired or not; *generation: as it was before the look at the tuple. NULL: none. */
 static struct xv_conn *lookup(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint64_t hash,
 			      enum xv_ct_dir *dir, uint32_t *generation)
@@ -173,6 +168,24 @@ static struct xv_conn *lookup(struct xv_conntrack *ct, const struct xv_ct_tuple 
 		}
 	}
 	return NULL;
+}
+
+bool xv_ct_may_have(struct xv_conntrack *ct, uint64_t hash)
+{
+	struct xv_ct_bucket *b = bucket_of(ct, hash);
+	unsigned int i, lines;
+
+	for (lines = 0; b != NULL && lines < CHAIN_MAX; b = bucket_next(ct, b), lines++) {
+		for (i = 0; i < XV_CT_BUCKET_ENTRIES; i++) {
+			uint64_t entry = atomic_load_explicit(&b->entries[i], memory_order_relaxed);
+
+			if (unlikely(entry >> 32 == hash >> 32) && entry != 0) {
+				prefetch(&ct->conns[(uint32_t)entry >> 1]);
+				return true;
+			}
+		}
+	}
+	return false;
 }
 
 struct xv_conn *xv_ct_find(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint64_t hash, uint32_t now_ms,
@@ -569,6 +582,8 @@ static int make_way(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, co
 	enum xv_ct_dir dir;
 	unsigned int i;
 
+	if (likely(hash[0] == hash[1] && !xv_ct_may_have(ct, hash[0])))
+		return 0;
 	for (i = 0; i < 2; i++) {
 		conn = lookup(ct, &tuple[i], hash[i], &dir, &generation);
 		if (conn == NULL)
@@ -623,9 +638,10 @@ static uint32_t half_open_max(const struct xv_conntrack *ct)
 	return atomic_load_explicit(&ct->half_open_max, memory_order_relaxed);
 }
 
-int xv_ct_insert(struct xv_conntrack *ct, const struct xv_conn *from, uint32_t now_ms, struct xv_conn **conn)
+int xv_ct_insert(struct xv_conntrack *ct, const struct xv_conn *from, uint64_t original, uint32_t now_ms, struct xv_conn **conn)
 {
-	const uint64_t hash[2] = {xv_ct_hash(ct, &from->tuple[0]), xv_ct_hash(ct, &from->tuple[1])};
+	bool translated = (from->flags & (XV_CONN_SNAT | XV_CONN_DNAT)) != 0;
+	const uint64_t hash[2] = {original, translated ? xv_ct_hash(ct, &from->tuple[1]) : original};
 	uint32_t own = account_of_conn(from);
 	unsigned int i;
 	int rc;

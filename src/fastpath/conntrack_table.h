@@ -120,8 +120,13 @@ static inline bool xv_conn_is_alive(const struct xv_conn *conn, uint32_t incarna
 
 uint64_t xv_ct_hash(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple);
 void xv_ct_count(struct xv_conntrack *ct, uint64_t hash, enum xv_ct_count what);
-/* Where look-up of the tuple begins. */
-const void *xv_ct_line(const struct xv_conntrack *ct, const struct xv_ct_tuple *tuple);
+/* Where look-up of a tuple with this hash begins. */
+static inline const void *xv_ct_line(const struct xv_conntrack *ct, uint64_t hash)
+{
+	return &ct->buckets[hash & ct->bucket_mask];
+}
+/* Whether there may be anybody with this hash, whose memory is asked for then. */
+bool xv_ct_may_have(struct xv_conntrack *ct, uint64_t hash);
 
 /* Who has this tuple and is not expired, locked; NULL: nobody. */
 struct xv_conn *xv_ct_find(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint64_t hash, uint32_t now_ms,
@@ -130,10 +135,10 @@ struct xv_conn *xv_ct_find(struct xv_conntrack *ct, const struct xv_ct_tuple *tu
 bool xv_ct_is_taken(struct xv_conntrack *ct, const struct xv_ct_tuple *tuple, uint32_t now_ms);
 
 /*
- * Insert a connection that is like `from`: all of it that is not the table's own. 0: *conn is locked. -EEXIST: somebody else has
- * the original tuple by now; -EADDRINUSE: the reply tuple is another connection's; -ENOBUFS: the table is full; -EDQUOT: the zone's limit.
+ * Insert a connection that is like `from`: all of it that is not the table's own; hash: of its original tuple. 0: *conn is locked.
+ * -EEXIST: somebody else has the original tuple by now; -EADDRINUSE: the reply tuple is another connection's; -ENOBUFS: the table is full; -EDQUOT: the zone's limit.
  */
-int xv_ct_insert(struct xv_conntrack *ct, const struct xv_conn *from, uint32_t now_ms, struct xv_conn **conn);
+int xv_ct_insert(struct xv_conntrack *ct, const struct xv_conn *from, uint64_t hash, uint32_t now_ms, struct xv_conn **conn);
 
 enum xv_ct_why {
 	XV_CT_WHY_DELETED,

@@ -472,10 +472,11 @@ static void track(struct walk *k, const struct xv_action *a, const uint8_t *end)
 	}
 	if (recording(k) == NULL || (ct->flags & XV_CT_CLEAR) != 0)
 		return;
-	if (k->is_copy)
+	/* First packets have entries on networks with firewalls. */
+	if (k->is_copy || (!k->hit.steady && !k->binding->tracked))
 		stop_recording(k);
 	else
-		xv_record_hit(k->recording, &k->hit, &before);
+		xv_record_hit(k->recording, ct, &k->key, &k->hit, &before);
 }
 
 /* To the slow path, in pieces if it wants to be segmented: who decides about it sees packets as they will be on the wire. */

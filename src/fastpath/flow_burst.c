@@ -105,21 +105,63 @@ static inline bool holds(struct xv_worker *w, const struct xv_fused_entry *e, co
 	return (e->flags & XV_FUSED_CT) == 0 || likely(advance(w, e, m, place, now_ms));
 }
 
-/* Those that go the long way are looked up as connections there, one after the other. All lines are asked for at once: each is a page
- * that this worker has not seen for long, and the processor looks for several at a time. */
+/* Those without an entry are looked up as connections, one after the other. Their memory is asked for at once: each line is in a page
+ * that this worker has not seen for long, and the processor looks for several at a time. firsts: of those without an entry. */
 static void prefetch_connections(const struct xv_binding *binding, struct rte_mbuf *const *pkts, uint16_t n,
-				 struct xv_fused_entry *const *entries, const struct xv_fused_place *places)
+				 struct xv_fused_entry *const *entries, const struct xv_fused_place *places,
+				 struct xv_ct_first *firsts)
 {
-	const void *lines[XV_BURST];
-	uint16_t i, n_lines = 0;
+	uint16_t i, n_firsts = 0;
 
-	for (i = 0; i < n; i++)
-		if (unlikely(entries[i] == NULL && places[i].where != 0))
-			lines[n_lines++] = xv_conntrack_line(xv_flow_conntrack, binding->zone,
-							     rte_pktmbuf_mtod(pkts[i], const uint8_t *), places[i].l3,
-							     places[i].l4);
-	for (i = 0; i < n_lines; i++)
-		rte_prefetch0(lines[i]);
+	for (i = 0; i < n; i++) {
+		if (likely(entries[i] != NULL || places[i].where == 0))
+			continue;
+		xv_conntrack_first_begin(xv_flow_conntrack, binding->zone, rte_pktmbuf_mtod(pkts[i], const uint8_t *),
+					 places[i].l3, places[i].l4, &firsts[i]);
+		n_firsts++;
+	}
+	for (i = 0; i < n && n_firsts > 0; i++)
+		if (entries[i] == NULL && places[i].where != 0)
+			xv_conntrack_first_look(xv_flow_conntrack, &firsts[i]);
+}
+
+static inline void entry_count(struct xv_fused_entry *e, const struct rte_mbuf *m, const struct xv_fused_place *place,
+			       uint32_t tick)
+{
+	e->packets++;
+	e->bytes += m->pkt_len;
+	e->used = tick;
+	if ((e->flags & XV_FUSED_TCP) != 0)
+		e->tcp_flags |= xv_load16(rte_pktmbuf_mtod_offset(m, const uint8_t *, place->l4 + 12));
+}
+
+/*
+ * A packet without an entry, which may be the first of a connection, or the first answer. If it is known what flows make of such
+ * packets, and connection tracking finds it to be one: that entry. NULL: it goes the long way, and nothing has happened. *rc: 0,
+ * or it is to be dropped, as connection tracking says.
+ */
+static __rte_noinline struct xv_fused_entry *first_packet(struct xv_worker *w, const struct xv_binding *binding,
+							  uint16_t in_id, const struct rte_mbuf *m,
+							  const struct xv_fused_place *place,
+							  const struct xv_ct_first *first, int *rc)
+{
+	uint32_t changes = changes_of(binding), now_ms = xv_worker_now_ms(w);
+	struct xv_fused_first *f =
+		xv_fused_first_lookup(w->fused, place, rte_pktmbuf_mtod(m, const uint8_t *), !first->known, binding->zone, changes);
+
+	*rc = 0;
+	if (f == NULL || w->live != NULL)
+		return NULL;
+	if (first->known) {
+		if (!xv_conntrack_answer(xv_flow_conntrack, first, m, place->l3, place->l4, now_ms))
+			return NULL;
+	} else {
+		*rc = xv_conntrack_open(xv_flow_conntrack, first, f->commit, m, place->l3, place->l4, in_id, now_ms);
+		if (*rc == 1)
+			return NULL;
+	}
+	xv_fused_first_taken(w->fused);
+	return &f->entry;
 }
 
 /*
@@ -232,6 +274,7 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 				      .inserted = xv_fused_inserted(w->fused)};
 	struct xv_fused_entry *entries[XV_BURST];
 	struct xv_fused_place places[XV_BURST];
+	struct xv_ct_first firsts[XV_BURST];
 	struct run run = {0};
 	struct popped popped;
 	uint32_t tick = (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT);
@@ -252,7 +295,7 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 		}
 	}
 	if (binding->tracked)
-		prefetch_connections(binding, pkts, n, entries, places);
+		prefetch_connections(binding, pkts, n, entries, places, firsts);
 	for (i = 0; i < n; i++) {
 		struct xv_fused_entry *e = entries[i];
 		struct rte_mbuf *m = pkts[i];
@@ -270,22 +313,31 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 		}
 		if (unlikely(e == NULL || (from != NULL && !goes_on(from, e)) ||
 			     !holds(w, e, m, &places[i], changes, now_ms))) {
-			if (e != NULL)
+			int rc = 0;
+
+			if (e != NULL) {
 				xv_fused_missed(w->fused);
-			run_end(w, &run);
-			long_way(w, in, binding, from, i, m, &places[i]);
-			changes = changes_of(binding);
-			others = true;
-			continue;
+				e = NULL;
+			} else if (from == NULL && binding->tracked && entries[i] == NULL && places[i].where != 0) {
+				e = first_packet(w, binding, in->id, m, &places[i], &firsts[i], &rc);
+			}
+			if (e == NULL) {
+				run_end(w, &run);
+				long_way(w, in, binding, from, i, m, &places[i]);
+				changes = changes_of(binding);
+				others = true;
+				continue;
+			}
+			if (unlikely(rc != 0)) {
+				entry_count(e, m, &places[i], tick);
+				xv_packet_drop(w, m, xv_conntrack_why(rc));
+				continue;
+			}
 		}
 		if (unlikely(w->live != NULL))
 			xv_live_fused(w, m, e);
 		flags = e->flags;
-		e->packets++;
-		e->bytes += m->pkt_len;
-		e->used = tick;
-		if ((flags & XV_FUSED_TCP) != 0)
-			e->tcp_flags |= xv_load16(rte_pktmbuf_mtod_offset(m, const uint8_t *, places[i].l4 + 12));
+		entry_count(e, m, &places[i], tick);
 		if ((flags & XV_FUSED_LEARN) != 0 && unlikely(e->learned_s != (uint16_t)w->now_s))
 			learn(w, binding, e, m, in->id);
 		if (unlikely((flags & XV_FUSED_UNUSUAL) != 0)) {

@@ -376,7 +376,7 @@ void xv_fused_place(const struct xv_fused *fused, uint32_t in_port, struct rte_m
 
 /* ---- Entries ---- */
 
-static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
+void xv_fused_credit(struct xv_fused *fused, struct xv_fused_entry *e)
 {
 	const struct xv_trail *trail = e->trail;
 	struct xv_ct_hit hits[XV_FUSED_CT_MAX];
@@ -405,8 +405,7 @@ static void credit(struct xv_fused *fused, struct xv_fused_entry *e)
 	e->tcp_flags = 0;
 }
 
-/* An entry more, or less, stands on these flows. */
-static void count_entry(struct xv_fused *fused, const struct xv_trail *trail, int n)
+void xv_fused_count_entry(struct xv_fused *fused, const struct xv_trail *trail, int n)
 {
 	unsigned int i;
 
@@ -422,8 +421,8 @@ static void entry_free(struct xv_fused *fused, uint64_t *way)
 {
 	struct xv_fused_entry *e = entry_of(fused, *way);
 
-	credit(fused, e);
-	count_entry(fused, e->trail, -1);
+	xv_fused_credit(fused, e);
+	xv_fused_count_entry(fused, e->trail, -1);
 	fused->n_guarded -= (e->where & SHAPE_GUARDED) != 0;
 	if ((e->flags & XV_FUSED_PROGRAM) != 0)
 		xv_fused_program_free(fused, fused->programs[e - fused->entries]);
@@ -630,7 +629,7 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 		return NULL;
 	}
 	trail->entries++;
-	count_entry(fused, trail, 1);
+	xv_fused_count_entry(fused, trail, 1);
 	i = fused->n_free > 0 ? fused->free_entries[--fused->n_free] : fused->entries_fresh++;
 	e = &fused->entries[i];
 	memcpy(e->value, value, sizeof(value));
@@ -687,6 +686,7 @@ bool xv_fused_sweep(struct xv_fused *fused, unsigned int n)
 	uint32_t now = (uint32_t)(xv_clock_cycles() >> XV_FLOW_TICK_SHIFT);
 	unsigned int i;
 
+	n = xv_fused_first_sweep(fused, n);
 	for (; n > 0 && fused->sweep_at < fused->n_sets; n--, fused->sweep_at++) {
 		struct set *set = &fused->sets[fused->sweep_at];
 
@@ -700,12 +700,12 @@ bool xv_fused_sweep(struct xv_fused *fused, unsigned int n)
 			if (is_over(entry_of(fused, set->ways[i]), now))
 				entry_free(fused, &set->ways[i]);
 			else
-				credit(fused, entry_of(fused, set->ways[i]));
+				xv_fused_credit(fused, entry_of(fused, set->ways[i]));
 		}
 	}
-	if (fused->sweep_at < fused->n_sets)
+	if (fused->sweep_at < fused->n_sets || fused->first_at < FIRST_SETS)
 		return false;
-	fused->sweep_at = 0;
+	fused->sweep_at = fused->first_at = 0;
 	xv_fused_contexts_renew(fused);
 	return true;
 }
@@ -715,6 +715,7 @@ void xv_fused_flush(struct xv_fused *fused)
 	uint32_t s;
 	unsigned int i;
 
+	xv_fused_first_flush(fused);
 	for (s = 0; s < fused->n_sets; s++)
 		for (i = 0; i < WAYS; i++)
 			if (fused->sets[s].ways[i] != 0)
@@ -723,7 +724,7 @@ void xv_fused_flush(struct xv_fused *fused)
 
 bool xv_fused_is_empty(const struct xv_fused *fused)
 {
-	return number(&fused->stats.entries) == 0;
+	return number(&fused->stats.entries) == 0 && number(&fused->stats.firsts) == 0;
 }
 
 void xv_fused_missed(struct xv_fused *fused)
@@ -750,6 +751,7 @@ void xv_fused_get_stats(const struct xv_fused *fused, struct xv_fused_stats *sta
 		.inserted = number(&fused->stats.inserted),
 		.evicted = number(&fused->stats.evicted),
 		.programs = number(&fused->stats.programs),
+		.first_hits = number(&fused->stats.first_hits),
 		.entries = (uint32_t)number(&fused->stats.entries),
 		.trails = (uint32_t)number(&fused->stats.trails),
 	};

@@ -26,6 +26,11 @@
  * behind need not compare it; but for the outer source port, which is another one for each inner flow. Each entry has
  * a trail of its own, so that flows on both sides of the tunnel count exactly. What the outer headers say is checked in each packet.
  *
+ * First packets. The packet that opens a connection and its first answer have no entry of their own, and most would never be used: many
+ * connections are one question and one answer. What flows do to all such packets between two MAC addresses is, mostly, the same, and is
+ * what an entry of another kind says (fused_first.c): it compares just those bits that the flows on its trail looked at. Such packets
+ * go straight to connection tracking (xv_conntrack_open(), xv_conntrack_answer()) and out.
+ *
  * Threads: all of the worker, except where it says control. The trail lock (trails.c) orders the control thread's marking and the
  * worker's linking of trails; it is taken once for each new trail, never for a packet that hits.
  */
@@ -156,6 +161,14 @@ struct xv_fused_entry {
 	uint32_t changes;
 };
 
+/* What first packets of connections meet, of those that open them or of the first answers. In `entry` the mask is not used. */
+struct xv_fused_first {
+	struct xv_fused_entry entry;
+	_Alignas(64) uint8_t mask[XV_FUSED_BYTES]; /* bits of the packet that are compared */
+	const struct xv_action_ct *commit;	   /* as the trail says; NULL: of answers */
+	uint16_t zone;
+};
+
 /* Where a packet belongs in the cache, from look-up to insertion. */
 struct xv_fused_place {
 	uint64_t hash;
@@ -221,6 +234,23 @@ struct xv_fused_entry *xv_fused_insert(struct xv_fused *fused, const struct xv_f
 				       const uint8_t first[XV_FUSED_BYTES], uint64_t bits,
 				       const struct xv_fused_step *steps, unsigned int n,
 				       const struct xv_fused_end *end);
+/* The same for first packets; mask: what xv_fused_first_guard() made of those of all flows. False: not made. */
+bool xv_fused_first_insert(struct xv_fused *fused, const struct xv_fused_place *place, const uint8_t first[XV_FUSED_BYTES],
+			   const uint8_t mask[XV_FUSED_BYTES], const struct xv_fused_step *steps, unsigned int n,
+			   const struct xv_fused_end *end, const struct xv_action_ct *commit, uint16_t zone);
+/* Whether one can be made for a packet that begins like this: it is TCP or UDP, has none, and there is room. */
+bool xv_fused_first_fits(const struct xv_fused *fused, const struct xv_fused_place *place,
+			 const uint8_t first[XV_FUSED_BYTES], bool opens, uint16_t zone, uint32_t changes);
+/* Add the bits that must be compared so that a flow with this mask would match again; opens: a packet that opens a connection. False:
+ * it looks at something that cannot be compared here. */
+bool xv_fused_first_guard(const struct xv_fused_place *place, bool opens, const struct xv_flow_key *flow_mask,
+			  uint8_t mask[XV_FUSED_BYTES]);
+/* What such a packet, for which look-up found nothing, meets in that zone while the network's addresses are as they are; NULL: it is not
+ * known. */
+struct xv_fused_first *xv_fused_first_lookup(const struct xv_fused *fused, const struct xv_fused_place *place,
+					     const uint8_t *data, bool opens, uint16_t zone, uint32_t changes);
+/* Look-up counted a miss, which it is not: it takes such an entry. */
+void xv_fused_first_taken(struct xv_fused *fused);
 /* The connections that an entry belongs to; how many (0: it is tracked by none). */
 unsigned int xv_fused_hits(const struct xv_fused *fused, const struct xv_fused_entry *entry,
 			   struct xv_ct_hit hits[XV_FUSED_CT_MAX]);
@@ -259,7 +289,8 @@ void xv_fused_flush(struct xv_fused *fused);
 bool xv_fused_is_empty(const struct xv_fused *fused);
 
 struct xv_fused_stats {
-	uint64_t hits, misses, inserted, evicted, programs; /* programs: packets that ran one */
+	uint64_t hits, misses, inserted, evicted;
+	uint64_t programs, first_hits; /* of the hits: ran a program, were first packets of connections */
 	uint32_t entries, trails;
 };
 /* Any thread while the worker lives. */

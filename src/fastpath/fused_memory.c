@@ -21,6 +21,7 @@ static void fused_free(struct xv_fused *fused)
 	xv_lazy_free(fused->guards, n * sizeof(struct guard));
 	xv_lazy_free(fused->programs, n * sizeof(uint32_t));
 	xv_lazy_free(fused->ops, n * sizeof(struct xv_fused_op));
+	xv_lazy_free(fused->firsts, FIRST_SETS * FIRST_WAYS * sizeof(struct xv_fused_first));
 	xv_lazy_free(fused->contexts, CONTEXTS * sizeof(struct xv_fused_context));
 	free(fused->trail_buckets);
 	free(fused);
@@ -49,12 +50,13 @@ int xv_fused_create(unsigned int entries, struct xv_flow_count *counts, struct x
 	fused->guards = xv_lazy_alloc(entries * sizeof(struct guard), false);
 	fused->programs = xv_lazy_alloc(entries * sizeof(uint32_t), false);
 	fused->ops = xv_lazy_alloc(entries * sizeof(struct xv_fused_op), false);
+	fused->firsts = xv_lazy_alloc(FIRST_SETS * FIRST_WAYS * sizeof(struct xv_fused_first), false);
 	fused->contexts = xv_lazy_alloc(CONTEXTS * sizeof(struct xv_fused_context), false);
 	fused->context_number = CONTEXT_FIRST;
 	fused->trail_buckets = calloc(TRAIL_BUCKETS, sizeof(fused->trail_buckets[0]));
 	if (fused->sets == NULL || fused->entries == NULL || fused->free_entries == NULL || fused->trails == NULL ||
 	    fused->edits == NULL || fused->mores == NULL || fused->guards == NULL || fused->programs == NULL || fused->ops == NULL ||
-	    fused->contexts == NULL ||
+	    fused->firsts == NULL || fused->contexts == NULL ||
 	    fused->trail_buckets == NULL) {
 		fused_free(fused);
 		return -ENOMEM;

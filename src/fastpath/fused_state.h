@@ -39,9 +39,13 @@ struct guard {
 	uint32_t len_min, len_max;
 };
 
-/* One writer, the worker; read by the control thread at any time. */
+/* Entries for first packets: a set for what comes from one MAC address to another. */
+#define FIRST_SETS 1024
+#define FIRST_WAYS 4
+
+/* One writer, the worker; read by the control thread at any time. firsts: entries for first packets; first_hits: packets of theirs. */
 struct counters {
-	_Atomic uint64_t hits, misses, inserted, evicted, entries, trails, programs;
+	_Atomic uint64_t hits, misses, inserted, evicted, entries, trails, programs, firsts, first_hits;
 };
 
 struct xv_fused {
@@ -66,6 +70,8 @@ struct xv_fused {
 	/* Ops of all programs, as many as there may be entries. */
 	struct xv_fused_op *ops;
 	uint32_t ops_fresh, free_ops; /* free ones: number of the first */
+	struct xv_fused_first *firsts;
+	uint32_t first_at; /* set: where the next sweep goes on */
 	struct xv_fused_context *contexts, *context_last; /* in use last */
 	uint32_t context_number;	  /* of the next new one */
 	struct counters stats;
@@ -106,6 +112,15 @@ static inline uint32_t xv_fused_l2_len(const struct xv_fused_entry *e)
 {
 	return ETH_LEN + ((e->where & SHAPE_VLAN) ? VLAN_LEN : 0);
 }
+
+/* fused.c. To the flows and connections of e goes what it has counted. */
+void xv_fused_credit(struct xv_fused *fused, struct xv_fused_entry *e);
+/* fused.c. An entry more, or less, stands on these flows. */
+void xv_fused_count_entry(struct xv_fused *fused, const struct xv_trail *trail, int n);
+
+/* fused_first.c. Credit and clean up to n sets; how many were left of n. */
+unsigned int xv_fused_first_sweep(struct xv_fused *fused, unsigned int n);
+void xv_fused_first_flush(struct xv_fused *fused);
 
 /* fused_trail.c. The trail of these steps, or NULL: one of the flows is gone or changed, or there are too many. */
 struct xv_trail *xv_trail_get(struct xv_fused *fused, const struct xv_fused_step *steps, unsigned int n,

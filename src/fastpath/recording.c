@@ -13,6 +13,8 @@ void xv_record_begin(struct xv_recording *r, const struct xv_fused_place *place,
 
 	r->on = true;
 	r->metered = false;
+	r->first_is = XV_FIRST_NONE;
+	r->commit = NULL;
 	r->n = r->n_ops = 0;
 	r->path = 0;
 	r->bits = 0;
@@ -38,7 +40,8 @@ void xv_record_fields(struct xv_recording *r, const uint64_t *mask_words)
 void xv_record_step(struct xv_recording *r, const struct rte_mbuf *m, const struct xv_flow_key *key, struct xv_flow *flow,
 		    const struct xv_actions *actions)
 {
-	if (r->n == XV_TRAIL_MAX) {
+	/* Behind a commit flows may see a mark. */
+	if (r->n == XV_TRAIL_MAX || r->first_is == XV_FIRST_OPENS) {
 		r->on = false;
 		return;
 	}
@@ -113,20 +116,70 @@ void xv_record_copy_end(struct xv_recording *r, const struct xv_record_copy *cop
 	r->path = copy->path;
 }
 
-void xv_record_hit(struct xv_recording *r, const struct xv_ct_hit *hit, const struct xv_ct_hit *before)
+/* A packet and the question that it answers, which nobody translated. */
+static bool is_reverse(const struct xv_flow_key *key)
 {
+	return memcmp(&key->ct_src, &key->ip_dst, sizeof(key->ct_src)) == 0 &&
+	       memcmp(&key->ct_dst, &key->ip_src, sizeof(key->ct_dst)) == 0 && key->ct_tp_src == key->tp_dst &&
+	       key->ct_tp_dst == key->tp_src;
+}
+
+/*
+ * A first packet: what becomes of it holds for others that open connections, or are the first answers, as long as the way leads over
+ * one look-up in one zone and, behind all flows, the commit. Nothing may have been written: what made no difference to this
+ * packet may make one to others.
+ */
+static void record_first(struct xv_recording *r, const struct xv_action_ct *ct, const struct xv_flow_key *key,
+			 const struct xv_ct_hit *hit)
+{
+	r->on = false;
+	if (r->end.n_hits > 0 || r->metered || r->bits != 0 || key->in_port != r->place.where >> 8)
+		return;
+	if (r->first_is == XV_FIRST_NONE && ct->flags == 0) {
+		r->zone = ct->zone;
+		if (hit->conn == NULL && key->ct_state == (XV_CS_TRACKED | XV_CS_NEW))
+			r->first_is = XV_FIRST_NEW;
+		else if (key->ct_state == (XV_CS_TRACKED | XV_CS_ESTABLISHED | XV_CS_REPLY) &&
+			 (key->ct_mark | key->ct_label[0] | key->ct_label[1]) == 0 && is_reverse(key))
+			r->first_is = XV_FIRST_ANSWER;
+		else
+			return;
+	} else if (r->first_is == XV_FIRST_NEW && ct->flags == XV_CT_COMMIT && ct->helper == XV_CT_HELPER_NONE &&
+		   ct->zone == r->zone && hit->conn != NULL) {
+		r->first_is = XV_FIRST_OPENS;
+		r->commit = ct;
+	} else {
+		return;
+	}
+	r->on = true;
+}
+
+void xv_record_hit(struct xv_recording *r, const struct xv_action_ct *ct, const struct xv_flow_key *key,
+		   const struct xv_ct_hit *hit, const struct xv_ct_hit *before)
+{
+	if (!hit->steady || r->first_is != XV_FIRST_NONE) {
+		record_first(r, ct, key, hit);
+		return;
+	}
 	/* The same connection again (a commit behind a look-up) is advanced once. If that changed its mark, what was decided
 	 * before is not what the next packet meets. */
-	if (hit->steady && before->conn == hit->conn) {
+	if (before->conn == hit->conn) {
 		r->on = before->generation == hit->generation;
 		return;
 	}
 	/* States advance before anything else is done: not if a meter refuses the packet first. */
-	if (!hit->steady || r->end.n_hits == XV_FUSED_CT_MAX || r->metered || !xv_fused_tracks(&r->place)) {
+	if (r->end.n_hits == XV_FUSED_CT_MAX || r->metered || !xv_fused_tracks(&r->place)) {
 		r->on = false;
 		return;
 	}
 	r->end.hits[r->end.n_hits++] = *hit;
+}
+
+static bool is_as_it_came(const struct xv_recording *r, const struct rte_mbuf *m)
+{
+	uint32_t n = RTE_MIN((uint32_t)rte_pktmbuf_data_len(m), (uint32_t)sizeof(r->first));
+
+	return rte_pktmbuf_pkt_len(m) == r->pkt_len && memcmp(r->first, rte_pktmbuf_mtod(m, const uint8_t *), n) == 0;
 }
 
 /* The op that is the end of m as it is by now; NULL: it cannot be. */
@@ -137,6 +190,11 @@ static struct xv_fused_op *end_add(struct xv_recording *r, const struct rte_mbuf
 
 	if (op == NULL)
 		return NULL;
+	if (r->first_is != XV_FIRST_NONE) {
+		op->edits = false;
+		r->on = is_as_it_came(r, m);
+		return r->on ? op : NULL;
+	}
 	if (!xv_fused_edit_make(&r->place, r->first, r->pkt_len, m, &op->edit)) {
 		r->on = false;
 		return NULL;
@@ -211,11 +269,39 @@ void xv_record_pop(struct xv_recording *r, const struct rte_mbuf *m, const struc
 	r->end.pop = pop;
 }
 
+/* The flow for packets to that port may be newer than what was done before it was looked up. */
+static bool has_binding(const struct xv_recording *r)
+{
+	return r->out == NULL || atomic_load_explicit(&r->out->binding, memory_order_acquire) == r->out_binding;
+}
+
 /* An entry says it itself: one end, nothing unusual about it. */
 static bool is_plain(const struct xv_recording *r)
 {
 	return r->n_ops == 1 && r->ops[0].arg == 0 && r->ops[0].packet_type == 0 && r->ops[0].priority == 0 &&
 	       r->ops[0].type != XV_FUSED_BOND;
+}
+
+/* The way of a first packet. Nothing is said of it itself, and its next packets. */
+static void first_end(struct xv_recording *r, struct xv_worker *w)
+{
+	const bool opens = r->first_is == XV_FIRST_OPENS;
+	uint8_t mask[XV_FUSED_BYTES] = {0};
+	struct xv_flow_key flow_mask;
+	unsigned int i;
+
+	r->on = false;
+	if (r->first_is == XV_FIRST_NEW || !is_plain(r) || r->ops[0].type != XV_FUSED_OUTPUT || r->bits != 0 ||
+	    r->end.len_min != 0 || r->end.len_max != UINT32_MAX || !has_binding(r) ||
+	    !xv_fused_first_fits(w->fused, &r->place, r->first, opens, r->zone, r->end.changes))
+		return;
+	for (i = 0; i < r->n; i++) {
+		xv_flow_match(r->steps[i].flow, NULL, &flow_mask);
+		if (!xv_fused_first_guard(&r->place, opens, &flow_mask, mask))
+			return;
+	}
+	r->end.out_port = r->ops[0].port;
+	(void)xv_fused_first_insert(w->fused, &r->place, r->first, mask, r->steps, r->n, &r->end, r->commit, r->zone);
 }
 
 bool xv_record_end(struct xv_recording *r, struct xv_worker *w)
@@ -225,12 +311,15 @@ bool xv_record_end(struct xv_recording *r, struct xv_worker *w)
 
 	if (!r->on || r->n == 0)
 		return false;
+	if (r->first_is != XV_FIRST_NONE) {
+		first_end(r, w);
+		return false;
+	}
 	fields_of_steps(r);
 	if (!r->on)
 		return false;
 	r->on = false;
-	/* The flow for packets to that port may be newer than what was done before it was looked up. */
-	if (r->out != NULL && atomic_load_explicit(&r->out->binding, memory_order_acquire) != r->out_binding)
+	if (!has_binding(r))
 		return false;
 	if (is_plain(r)) {
 		r->end.out_port = op->port;

@@ -15,8 +15,19 @@
 struct xv_binding;
 struct xv_port;
 
+/* What a packet is to its connection, if it is one of the first. */
+enum xv_first {
+	XV_FIRST_NONE,
+	XV_FIRST_NEW,	 /* it may open one */
+	XV_FIRST_OPENS,	 /* it did */
+	XV_FIRST_ANSWER, /* the first one */
+};
+
 struct xv_recording {
 	bool on;
+	uint8_t first_is; /* enum xv_first ... */
+	uint16_t zone;	  /* ... there */
+	const struct xv_action_ct *commit;
 	bool metered; /* a packet may be refused before it comes to what follows */
 	uint8_t n, n_ops;
 	uint32_t path; /* steps that the packet, or copy, came over so far */
@@ -48,8 +59,9 @@ void xv_record_extract(struct xv_recording *r, const struct rte_mbuf *m, const s
 void xv_record_length(struct xv_recording *r, const struct rte_mbuf *m, uint32_t bytes);
 /* A meter is asked. */
 void xv_record_meter(struct xv_recording *r, const struct rte_mbuf *m, uint32_t id);
-/* It belongs to this connection, after connection tracking said so and before it knew `before` of it. */
-void xv_record_hit(struct xv_recording *r, const struct xv_ct_hit *hit, const struct xv_ct_hit *before);
+/* It belongs to this connection, after connection tracking, told so by ct, said that and what is in key, and before it knew `before`. */
+void xv_record_hit(struct xv_recording *r, const struct xv_action_ct *ct, const struct xv_flow_key *key,
+		   const struct xv_ct_hit *hit, const struct xv_ct_hit *before);
 
 /* A copy goes its way, until copy_end with what copy gave. */
 struct xv_record_copy {

@@ -155,6 +155,14 @@ uint64_t ct_rig_hits(void)
 	return stats.hits;
 }
 
+uint64_t ct_rig_first_hits(void)
+{
+	struct xv_fused_stats stats;
+
+	xv_fused_get_stats(xv_worker_fused(ct_rig.worker), &stats);
+	return stats.first_hits;
+}
+
 uint64_t ct_rig_inserted(void)
 {
 	struct xv_fused_stats stats;

@@ -49,6 +49,8 @@ uint64_t ct_rig_dropped(unsigned int port, enum xv_drop reason);
 /* Of fused flows. */
 uint64_t ct_rig_hits(void);
 uint64_t ct_rig_inserted(void);
+/* First packets of connections that had an entry. */
+uint64_t ct_rig_first_hits(void);
 
 /* A port of the network, on which connections are tracked; firewall: its own, or NULL. */
 void ct_rig_bind_network(unsigned int port, const struct xv_firewall *firewall);

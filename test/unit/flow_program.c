@@ -413,6 +413,16 @@ static void gen_program(struct ref_program *program, struct known k, unsigned in
 	if (flow_source.tracking && is_ip(&k) && k.ethernet && chance(70)) {
 		uint16_t zone = ZONES;
 
+		/* As on built-in networks: look up, look at it, and commit with the output what is new, or send what is known. */
+		if (level < 2 && depth == 0 && chance(40)) {
+			if (level == 0 || chance(60)) {
+				a = ref_add(program, XV_ACT_CT, 0);
+				a->ct.zone = 1;
+				a->ct.flags = level == 0 ? 0 : XV_CT_COMMIT;
+			}
+			(void)ref_add(program, level == 0 ? XV_ACT_RECIRC : XV_ACT_OUTPUT, level == 0 ? LABELS + rnd(LABELS) : some_port());
+			return;
+		}
 		do
 			add_ct(program, &k, &zone);
 		while (program->n < 4 && chance(35));

@@ -89,6 +89,9 @@ int flow_world_init(void)
 		snprintf(port.name, sizeof(port.name), "p%u", i);
 		rc = xv_port_create(&port, i, NULL, &ports[i], NULL);
 		binding->forward = XV_FORWARD_FLOWS;
+		/* As on networks with firewalls, where first packets of connections have entries: most ct actions are of that zone. */
+		binding->tracked = true;
+		binding->zone = 1;
 		if (rc == 0)
 			xv_port_bind(ports[i], binding);
 		if (rc == 0 && i == FLOW_PORTS - 1)
@@ -203,6 +206,22 @@ static bool check_connections(void)
 	if (n > 0 && chance(10))
 		flow_connections_delete(ref_ct, now_ms(), rnd(n));
 	return true;
+}
+
+/* Some are over, and another one begins between the same ends, from another port. */
+static void begin_anew(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		unsigned int p = 2 * rnd(INPUTS / 2), conn = rnd(1 + rnd(1 + rnd(CONNS)));
+		struct flow_conn *c = &world.conns[p][conn], *other = &world.conns[p + 1][conn];
+
+		if (c->kind != CONN_TCP4 && c->kind != CONN_UDP4 && c->kind != CONN_TCP6 && c->kind != CONN_UDP6)
+			continue;
+		c->tp_src = other->tp_dst = (uint16_t)(1024 + rnd(60000));
+		memset(&world.dialogues[p][conn], 0, sizeof(world.dialogues[p][conn]));
+	}
 }
 
 /* Time passes, connections end. */
@@ -655,6 +674,7 @@ static bool run_world(void)
 		if (flow_source.tracking) {
 			remember_outputs();
 			let_expire();
+			begin_anew();
 		}
 		if (i % 16 == 15 && !check_counters())
 			return false;
@@ -731,6 +751,7 @@ bool flow_world_run(const struct flow_world_config *config, struct flow_world_st
 		stats->inserted += fused.inserted;
 		stats->evicted += fused.evicted;
 		stats->programs += fused.programs;
+		stats->first_hits += fused.first_hits;
 		stats->tracked_hits += flow_source.tracking ? fused.hits : 0;
 	}
 	for (i = 0; i < INPUTS * XV_DROP_MAX; i++)

@@ -28,6 +28,7 @@ struct flow_world_stats {
 	uint64_t popped; /* of those, of packets that came out of tunnels */
 	uint64_t labelled, gre; /* that came in with labels, in GRE */
 	uint64_t several; /* of those, with an output that is not the end */
+	uint64_t first_hits;	    /* first packets of connections that had an entry */
 	uint64_t connections, tracked, tracked_hits; /* packets and hits in worlds with connection tracking */
 };
 

@@ -38,9 +38,10 @@ static void worlds(const struct flow_world_config *how, struct flow_world_stats 
 	assert_int_equal(stats->refused, 0); /* else what is refused would not be tested */
 	assert_true(stats->connections > 1000);
 	assert_true(stats->inside > 1000);
-	print_message("%llu packets, %llu hits (%llu of %llu tracked), %llu evicted, %llu flows, %llu changes\n",
+	print_message("%llu packets, %llu hits (%llu of %llu tracked, %llu first ones), %llu evicted, %llu flows, %llu changes\n",
 		      (unsigned long long)stats->packets, (unsigned long long)stats->hits,
 		      (unsigned long long)stats->tracked_hits, (unsigned long long)stats->tracked,
+		      (unsigned long long)stats->first_hits,
 		      (unsigned long long)stats->evicted, (unsigned long long)stats->flows,
 		      (unsigned long long)stats->changes);
 }
@@ -63,6 +64,7 @@ static void assert_all_fused(const struct flow_world_stats *stats)
 	assert_true(stats->labelled >= 10);
 	assert_true(stats->gre >= 10);
 	assert_true(stats->programs > stats->hits / 20);
+	assert_true(stats->first_hits >= 50);
 }
 
 static void without_fusing(void **state)
