@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames: Ethernet, IPv4, UDP, a tag, and a payload that follows from the tag. */
+/* Frames: Ethernet, IPv4, UDP (or TCP), a tag, and a payload that follows from the tag. */
 #include <string.h>
 
 #include "load.h"
@@ -7,10 +7,19 @@
 /* Payloads are slices of this, taken at a place that depends on the tag: making and checking a
  * frame are one copy and one compare. */
 #define PATTERN_MASK 0xffff
-static uint8_t pattern[PATTERN_MASK + 1 + FRAME_MAX];
+static uint8_t pattern[PATTERN_MASK + 1 + FRAME_TSO_MAX];
 
-void frame_init(void)
+union any_hdr {
+	struct frame_hdr udp;
+	struct frame_tso_hdr tcp;
+};
+static uint16_t tso, hdr_len, tag_at;
+
+void frame_init(uint16_t with_tso)
 {
+	tso = with_tso;
+	hdr_len = tso ? sizeof(struct frame_tso_hdr) : sizeof(struct frame_hdr);
+	tag_at = tso ? offsetof(struct frame_tso_hdr, tag) : offsetof(struct frame_hdr, tag);
 	for (size_t i = 0; i < sizeof(pattern); i++)
 		pattern[i] = load_random();
 }
@@ -24,7 +33,7 @@ static const uint8_t *frame_payload(const struct frame_tag *tag)
 static void frame_header(struct frame_hdr *h, const struct port *src, const struct port *dst,
 			 const struct frame_tag *tag, uint32_t flow, uint16_t len)
 {
-	memset(h, 0, sizeof(*h));
+	memset(h, 0, hdr_len);
 	h->eth.dst_addr = dst->mac;
 	h->eth.src_addr = src->mac;
 	h->eth.ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
@@ -32,7 +41,7 @@ static void frame_header(struct frame_hdr *h, const struct port *src, const stru
 	h->ip.total_length = rte_cpu_to_be_16(len - sizeof(h->eth));
 	h->ip.fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG);
 	h->ip.time_to_live = 64;
-	h->ip.next_proto_id = IPPROTO_UDP;
+	h->ip.next_proto_id = tso ? IPPROTO_TCP : IPPROTO_UDP;
 	if (src->answers) {
 		h->ip.src_addr = rte_cpu_to_be_32(FLOW_ADDR(src->index));
 		h->ip.dst_addr = rte_cpu_to_be_32(FLOW_ADDR(dst->index) + flow / FLOWS_PER_ADDR);
@@ -45,8 +54,15 @@ static void frame_header(struct frame_hdr *h, const struct port *src, const stru
 		h->udp.dst_port = RTE_BE16(9);
 	}
 	h->ip.hdr_checksum = rte_ipv4_cksum(&h->ip);
+	memcpy((uint8_t *)h + tag_at, tag, sizeof(*tag));
+	if (tso) {
+		struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)&h->udp;
+
+		tcp->data_off = sizeof(*tcp) / 4 << 4;
+		tcp->tcp_flags = RTE_TCP_ACK_FLAG;
+		return;
+	}
 	h->udp.dgram_len = rte_cpu_to_be_16(len - sizeof(h->eth) - sizeof(h->ip));
-	h->tag = *tag;
 }
 
 static uint32_t frame_flow(const struct port *src, const struct frame_tag *tag)
@@ -72,10 +88,12 @@ static uint32_t frame_flow_read(const struct rte_mbuf *m, const struct port *src
 void flow_writer_init(struct flow_writer *w, const struct port *src, const struct port *dst)
 {
 	struct frame_tag tag = {0};
+	union any_hdr any;
 	struct frame_hdr h;
 	uint16_t words[sizeof(h.ip) / 2];
 
-	frame_header(&h, src, dst, &tag, 0, 0);
+	frame_header(&any.udp, src, dst, &tag, 0, 0);
+	h = any.udp;
 	h.ip.total_length = h.ip.hdr_checksum = 0;
 	if (src->answers)
 		h.ip.dst_addr = 0;
@@ -95,7 +113,7 @@ void flow_writer_init(struct flow_writer *w, const struct port *src, const struc
 struct rte_mbuf *frame_create(const struct port *src, const struct port *dst, uint16_t queue,
 			      uint32_t magic, uint64_t seq, uint16_t len, uint16_t nsegs)
 {
-	static uint8_t scratch[FRAME_MAX];
+	static uint8_t scratch[FRAME_TSO_MAX];
 	struct frame_tag tag = {magic, src->index, queue, seq};
 	uint16_t room = rte_pktmbuf_data_room_size(src->pool) - RTE_PKTMBUF_HEADROOM;
 	struct rte_mbuf *head = rte_pktmbuf_alloc(src->pool);
@@ -109,9 +127,10 @@ struct rte_mbuf *frame_create(const struct port *src, const struct port *dst, ui
 	nsegs = RTE_MAX(nsegs, need);
 	data = nsegs == 1 ? rte_pktmbuf_mtod(head, uint8_t *) : scratch;
 	frame_header((struct frame_hdr *)data, src, dst, &tag, frame_flow(src, &tag), len);
-	memcpy(data + sizeof(struct frame_hdr), frame_payload(&tag),
-	       len - sizeof(struct frame_hdr));
+	memcpy(data + hdr_len, frame_payload(&tag), len - hdr_len);
 	head->pkt_len = len;
+	if (tso)
+		frame_tso_set(head, tso);
 	if (nsegs == 1) {
 		head->data_len = len;
 		return head;
@@ -139,7 +158,7 @@ struct rte_mbuf *frame_create(const struct port *src, const struct port *dst, ui
 
 bool frame_tag_read(const struct rte_mbuf *m, struct frame_tag *tag)
 {
-	const void *p = rte_pktmbuf_read(m, offsetof(struct frame_hdr, tag), sizeof(*tag), tag);
+	const void *p = rte_pktmbuf_read(m, tag_at, sizeof(*tag), tag);
 
 	if (p == NULL)
 		return false;
@@ -153,20 +172,23 @@ bool frame_verify(const struct rte_mbuf *m, const struct port *src, const struct
 {
 	const uint8_t *payload = frame_payload(tag);
 	uint32_t off = 0, len = m->pkt_len, flow;
-	struct frame_hdr h;
+	union any_hdr h;
 
-	if (len < FRAME_MIN || len > FRAME_MAX)
+	if (len < hdr_len || len > (tso ? FRAME_TSO_MAX : FRAME_MAX) || (tso && m->data_len < hdr_len))
 		return false;
 	flow = any_flow ? frame_flow_read(m, src, dst) : frame_flow(src, tag);
-	frame_header(&h, src, dst, tag, flow, len);
+	frame_header(&h.udp, src, dst, tag, flow, len);
+	if (tso) /* whoever is on the way may finish the checksum that we left to be done */
+		memcpy(&h.tcp.tcp.cksum, rte_pktmbuf_mtod_offset(m, void *, offsetof(struct frame_tso_hdr, tcp.cksum)),
+		       sizeof(h.tcp.tcp.cksum));
 	for (; m != NULL; m = m->next) {
 		const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
 		uint32_t n = m->data_len;
 
 		if (off + n > len)
 			return false;
-		if (off < sizeof(h)) {
-			uint32_t hn = RTE_MIN(n, sizeof(h) - off);
+		if (off < hdr_len) {
+			uint32_t hn = RTE_MIN(n, (uint32_t)hdr_len - off);
 
 			if (memcmp(p, (const uint8_t *)&h + off, hn) != 0)
 				return false;
@@ -174,7 +196,7 @@ bool frame_verify(const struct rte_mbuf *m, const struct port *src, const struct
 			n -= hn;
 			off += hn;
 		}
-		if (n > 0 && memcmp(p, payload + off - sizeof(h), n) != 0)
+		if (n > 0 && memcmp(p, payload + off - hdr_len, n) != 0)
 			return false;
 		off += n;
 	}

@@ -186,6 +186,7 @@ static void usage(void)
 	       "  --size N[-M]              frame bytes without FCS, random from N to M (64)\n"
 	       "  --segments N[-M]          check: buffers per frame, random (1)\n"
 	       "  --buffer N                data bytes per buffer (a frame fits)\n"
+	       "  --tso N                   speed: frames are TCP, to be cut into segments of N bytes\n"
 	       "  --flows N                 in all (one per queue that sends)\n"
 	       "  --frames N                check: per queue that sends; ping: in all\n"
 	       "  --seconds S               check, speed, flood: how long (3)\n"
@@ -216,9 +217,10 @@ static void options_parse(struct load *l, int argc, char **argv)
 		{"timeout", 1, NULL, 't'},   {"lossy", 0, NULL, 'l'},  {"gap", 1, NULL, 'G'},
 		{"interval", 1, NULL, 'i'},  {"settle", 1, NULL, 'S'}, {"flows", 1, NULL, 'f'},
 		{"from", 1, NULL, 'F'},      {"rate", 1, NULL, 'r'},   {"replies", 0, NULL, 'R'},
-		{"help", 0, NULL, 'h'},
+		{"tso", 1, NULL, 'T'},       {"help", 0, NULL, 'h'},
 		{NULL, 0, NULL, 0}};
 	uint16_t unused;
+	long tso;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -251,7 +253,7 @@ static void options_parse(struct load *l, int argc, char **argv)
 			break;
 		case 's':
 			range_parse("--size", optarg, &l->size_min, &l->size_max, FRAME_MIN,
-				    FRAME_MAX);
+				    FRAME_TSO_MAX);
 			break;
 		case 'g':
 			range_parse("--segments", optarg, &l->segs_min, &l->segs_max, 1, FRAME_MIN);
@@ -300,6 +302,12 @@ static void options_parse(struct load *l, int argc, char **argv)
 		case 'R':
 			l->replies = true;
 			break;
+		case 'T':
+			tso = strtol(optarg, NULL, 10);
+			if (tso < 500 || tso > 9000)
+				die("--tso: from 500 to 9000");
+			l->tso = tso;
+			break;
 		case 'h':
 			usage();
 			break;
@@ -317,6 +325,10 @@ static void options_parse(struct load *l, int argc, char **argv)
 		die("flood: two ports, or four");
 	if (l->from >= (int)l->nports || (l->from >= 0 && l->mode != MODE_SPEED))
 		die("--from: a port, in mode speed");
+	if (l->size_max > FRAME_MAX && l->tso == 0)
+		die("--size: more than %u only with --tso", FRAME_MAX);
+	if (l->tso > 0 && (l->mode != MODE_SPEED || l->size_min < sizeof(struct frame_tso_hdr)))
+		die("--tso: in mode speed, frames of %zu bytes at least", sizeof(struct frame_tso_hdr));
 	if (l->replies && (l->flows == 0 || l->mode != MODE_SPEED))
 		die("--replies: in mode speed, with --flows");
 	for (unsigned int i = 0; i < l->nports; i++) {
@@ -393,7 +405,7 @@ static void eal_start(const struct load *l, char *name)
 static void port_start(const struct load *l, struct port *p)
 {
 	struct rte_eth_conf conf = {
-		.rxmode.mtu = RTE_MAX(l->size_max - RTE_ETHER_HDR_LEN, 1500),
+		.rxmode.mtu = l->tso > 0 ? 1500 : RTE_MAX(l->size_max - RTE_ETHER_HDR_LEN, 1500),
 		/* a frame may be larger than a buffer */
 		.rxmode.offloads = p->mergeable ? RTE_ETH_RX_OFFLOAD_SCATTER : 0,
 		/* the driver sees a back end go and come back by this interrupt */
@@ -406,6 +418,11 @@ static void port_start(const struct load *l, struct port *p)
 	uint64_t t0;
 	int rc;
 
+	if (l->tso > 0) {
+		conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_TCP_LRO | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+		conf.txmode.offloads = RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |
+				       RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	}
 	snprintf(name, sizeof(name), "net_virtio_user%u", p->index);
 	snprintf(args, sizeof(args),
 		 "path=%s,server=%d,packed_vq=%d,mrg_rxbuf=%d,in_order=%d,vectorized=%d,queues=%u,"
@@ -454,7 +471,7 @@ static bool run(const struct load *all, unsigned int from, unsigned int to, char
 	signal(SIGTERM, on_signal);
 	signal(SIGPIPE, SIG_IGN); /* the driver writes to back ends that are gone */
 	shared->tsc_hz = rte_get_tsc_hz();
-	frame_init();
+	frame_init(l.tso);
 	for (unsigned int i = 0; i < l.nports; i++)
 		port_start(&l, &l.ports[i]);
 	for (unsigned int i = 0; i < l.nports; i++)

@@ -15,6 +15,7 @@
 #include <rte_ethdev.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
+#include <rte_tcp.h>
 #include <rte_udp.h>
 #include <rte_vxlan.h>
 
@@ -105,6 +106,7 @@ struct load {
 	uint16_t size_min, size_max; /* frame bytes, without FCS */
 	uint16_t segs_min, segs_max; /* buffers per sent frame */
 	uint32_t buffer;             /* data room of a buffer; 0: a frame fits */
+	uint16_t tso;                /* frames are TCP, to be segmented to so many bytes; 0: UDP, as they are */
 	uint32_t flows;              /* over all processes; 0: one per queue that sends */
 	uint64_t frames;             /* per queue; 0: until seconds are over */
 	double seconds;
@@ -161,8 +163,18 @@ struct __rte_packed __rte_aligned(2) frame_hdr
 	struct frame_tag tag;
 };
 
-#define FRAME_MIN   sizeof(struct frame_hdr)
-#define FRAME_MAX   9216
+/* With --tso. Addresses and ports are where they are with UDP. */
+struct __rte_packed __rte_aligned(2) frame_tso_hdr
+{
+	struct rte_ether_hdr eth;
+	struct rte_ipv4_hdr ip;
+	struct rte_tcp_hdr tcp;
+	struct frame_tag tag;
+};
+
+#define FRAME_MIN     sizeof(struct frame_hdr)
+#define FRAME_MAX     9216
+#define FRAME_TSO_MAX UINT16_MAX
 #define FRAME_DATA  0x5856494f /* counted and checked */
 #define FRAME_PROBE 0x58564950 /* finds out whether the way is open */
 
@@ -209,7 +221,18 @@ static inline void frame_flow_set(struct rte_mbuf *m, const struct flow_writer *
 		rte_cpu_to_be_16(FLOW_UDP_PORT + f % FLOWS_PER_ADDR);
 }
 
-void frame_init(void);
+/* tso: see struct load. */
+void frame_init(uint16_t tso);
+
+/* Ask for segmentation, before m is sent; --tso. */
+static inline void frame_tso_set(struct rte_mbuf *m, uint16_t tso)
+{
+	m->ol_flags = RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
+	m->l2_len = sizeof(struct rte_ether_hdr);
+	m->l3_len = sizeof(struct rte_ipv4_hdr);
+	m->l4_len = sizeof(struct rte_tcp_hdr);
+	m->tso_segsz = tso;
+}
 
 /* A new frame of len bytes in nsegs buffers cut at random places; NULL when out of buffers. Frames
  * take turns to be of the queue's flows, by their sequence number. */

@@ -45,7 +45,8 @@ def table(rows, machine):
                        f"{number(r['burst'], '6.1f')} {r['loss']:6d} "
                        f"{number(r['ratio_to_xvio'], '7.2f')} {number(r.get('over_wire'), '+7.1f')} "
                        f"{r['flows']:8d} {r['rules']:5d}  {r['load_cycles_per_packet']:.0f} cycles/frame, "
-                       f"{r['cpu_distance_cycles']:.0f}")
+                       f"{r['cpu_distance_cycles']:.0f}" +
+                       (f", {r['gbps']:.1f} Gbit/s" if r["frame_bytes"] >= 1500 else ""))
             if "machine_lines_cycles" in r:
                 out.append(f"{'':12} touching the memory of so many rings, and nothing else: "
                            f"{r['machine_lines_cycles']:.1f} cycles")
@@ -65,7 +66,7 @@ def table(rows, machine):
 
 def svg(rows, machine):
     """Bars of cycles per packet by case and system, with the bounds as lines."""
-    bars = [r for r in rows if r.get("cycles_per_packet")]
+    bars = [r for r in rows if r.get("cycles_per_packet") and r["frame_bytes"] < 1500]
     cases = list(dict.fromkeys(label(r) for r in bars))
     systems = list(dict.fromkeys(r["system"] for r in bars))
     bounds = {m: bound_cycles(m, machine["tsc_hz"]) for m in BOUNDS_MPPS}

@@ -50,6 +50,9 @@ class Case:
     connect: bool = False  # each frame opens a connection, and is answered
     flood: bool = False  # ports 2 and 3 talk TCP, in turns in peace and while port 0 floods with SYNs
     rate: int = 0  # of those two: segments a second
+    tso: int = 0  # frames are TCP, to be segmented to so many bytes
+    buffer: int = 0  # bytes of a guest's buffer; 0: a frame fits
+    window: int = 0  # frames under way in each direction; 0: as many as the rings are good for
 
 
 # The leanest driver that each ring has, so that the load outruns what it measures.
@@ -72,6 +75,9 @@ def all_cases(quick):
             Case("cps", topology="l2", rules=1000, stateful=True, connect=True),
             Case("flood", topology="l2", ports=4, frame_bytes=1514, stateful=True, flood=True),
             Case("flood-half", topology="l2", ports=4, frame_bytes=1514, stateful=True, flood=True, rate=500000),
+            Case("1500", frame_bytes=1500), Case("9000", frame_bytes=9000),
+            # Linux's receive buffers are a page; 16 of them take a frame, 1024 of them 64.
+            Case("tso", frame_bytes=65000, tso=1448, buffer=4096, window=48),
             Case("churn", topology="l2", flows=10000, rules=1000, churn=100000),
             Case("idle", ports=32)] + \
            [Case("density", ports=n, ring_size=qemu_rings) for n in density] + \
@@ -124,8 +130,12 @@ class Bench:
             command.append("--hugepages")
         for i in range(case.ports):
             vxlan = f",vxlan={VNI}" if case.topology == "vxlan" and i == 1 else ""
+            merged = ",mrg=1" if case.buffer else ""
             command += ["--port", f"socket={system.socket(i)},{DRIVER[case.ring]},"
-                        f"queue-size={case.ring_size}{vxlan}"]
+                        f"queue-size={case.ring_size}{vxlan}{merged}"]
+        for option in ("tso", "buffer", "window"):
+            if getattr(case, option):
+                command += [f"--{option}", str(getattr(case, option))]
         if case.sender is not None:
             command += ["--from", str(case.sender)]
         if case.flows:
@@ -314,6 +324,7 @@ class Bench:
         mpps = [s["mpps"] for s in samples]
         row["mpps"] = statistics.median(mpps)
         row["mpps_min"], row["mpps_max"] = min(mpps), max(mpps)
+        row["gbps"] = row["mpps"] * case.frame_bytes * 8 / 1e3
         row["busy"] = median(samples, "busy")
         row["waited"] = max(s["waited"] for s in samples)
         bursts = [s["burst"] for s in samples if s["burst"] is not None]

@@ -217,6 +217,9 @@ static inline uint16_t dir_turn(struct speed *s, struct dir *d, uint16_t burst)
 	d->received += n;
 	if (d->order.count > 0)
 		dir_flows_set(d, m, n);
+	if (s->l->tso > 0)
+		for (uint16_t i = 0; i < n; i++)
+			frame_tso_set(m[i], s->l->tso);
 	done = rte_eth_tx_burst(d->src->id, d->queue, m, n);
 	d->sent += done;
 	if (unlikely(done < n)) {

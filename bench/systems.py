@@ -151,7 +151,8 @@ class Testpmd(System):
                 "--main-lcore", str(LOAD_CPU),
                 "--no-pci", "--no-telemetry", "--log-level=error"] + self.eal_memory(256)
         for i in range(case.ports):
-            argv += ["--vdev", f"net_vhost{i},iface={self.socket(i)},queues=1"]
+            tso = ",tso=1" if case.tso else ""
+            argv += ["--vdev", f"net_vhost{i},iface={self.socket(i)},queues=1{tso}"]
         argv += ["--", "-i", "--forward-mode=io", "--record-core-cycles", "--record-burst-stats",
                  "--total-num-mbufs=32768", "--mbcache=512", "--no-lsc-interrupt",
                  "--disable-link-check"]
@@ -212,6 +213,10 @@ class OvsDpdk(System):
     def unsupported(self, case):
         if case.flood:
             return "its rules here are of UDP"
+        if case.tso:
+            return "with userspace-tso-enable, too, its vhost ports offered the driver no segmentation (3.1)"
+        if case.frame_bytes > 1500:
+            return "lost frames of 9000 bytes, and changed others, with mtu_request=9000 (3.1; not looked into)"
         return "flows are added by a program of XVIO's (churn.c)" if case.churn else None
 
     def ovs(self, *argv):
