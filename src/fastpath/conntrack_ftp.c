@@ -18,6 +18,7 @@
 
 #include "net/bytes.h"
 #include "net/ftp_line.h"
+#include "net/packet_share.h"
 
 #define TCP_SEQ 4
 
@@ -244,7 +245,7 @@ int xv_ct_ftp_packet(struct xv_ct_helpers *helpers, struct xv_conn *conn, enum x
 	if ((conn->flags & XV_CONN_SEEN_REPLY) && t.offset < layout->payload_end && layout->payload_end <= m->pkt_len) {
 		t.end = t.seq + layout->payload_end - t.offset;
 		t.len = RTE_MIN(layout->payload_end - t.offset, (uint32_t)LOOK_BYTES);
-		t.bytes = rte_pktmbuf_read(m, t.offset, t.len, copy);
+		t.bytes = xv_packet_read(m, t.offset, t.len, copy);
 		if (t.bytes)
 			rc = look(helpers, conn, dir, m, layout, &t, now_ms);
 	}

@@ -8,6 +8,7 @@
 #include <rte_mbuf.h>
 
 #include "net/bytes.h"
+#include "net/packet_share.h"
 
 #define UDP_LEN       8
 #define READ_REQUEST  1
@@ -23,7 +24,7 @@ int xv_ct_tftp_packet(struct xv_ct_helpers *helpers, struct xv_conn *conn, enum 
 
 	if (dir != XV_CT_ORIGINAL || original->proto != IPPROTO_UDP || at + sizeof(copy) > layout->payload_end)
 		return 0;
-	opcode = rte_pktmbuf_read(m, at, sizeof(copy), copy);
+	opcode = xv_packet_read(m, at, sizeof(copy), copy);
 	if (!opcode || (xv_load_be16(opcode) != READ_REQUEST && xv_load_be16(opcode) != WRITE_REQUEST))
 		return 0;
 	return xv_ct_expect(helpers, conn, XV_CT_REPLY, reply->dst_port, original->src_port, false, now_ms);

@@ -376,6 +376,11 @@ static void hold(struct walk *k, const struct xv_action *a, const uint8_t *end)
 				 .passes = *k->passes,
 				 .bytes = bytes};
 	memcpy(held->program, a, bytes);
+	k->m = xv_packet_keep(k->w, k->m);
+	if (unlikely(k->m == NULL)) {
+		rte_pktmbuf_free(buf);
+		return;
+	}
 	count(&k->w->counters[k->m->port].held, 1);
 	if (xv_fragments_hold(k->w->fragments, xv_flow_conntrack, k->m, buf, xv_worker_now_ms(k->w))) {
 		k->m = NULL;

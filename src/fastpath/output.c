@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "fastpath/drop_watch.h"
 #include "fastpath/live_state.h"
+#include "net/packet_share.h"
+#include "port/eal.h"
 
 #define DIRECT_MIN 16 /* packets worth a call of their own; fewer wait for company until the round ends */
 #define KEEP_MS 1000 /* a receiver that takes nothing for so long loses what waits for it */
@@ -17,6 +19,15 @@ void xv_packet_drop(struct xv_worker *w, struct rte_mbuf *m, enum xv_drop reason
 	if (unlikely((m->ol_flags & XV_PACKET_TRACED) != 0))
 		xv_live_note(w, m, XV_LIVE_DROP, 0, reason);
 	rte_pktmbuf_free(m);
+}
+
+struct rte_mbuf *xv_packet_keep_borrowed(struct xv_worker *w, struct rte_mbuf *m)
+{
+	struct rte_mbuf *own = xv_packet_unlend(m, xv_packet_pool());
+
+	if (unlikely(own == NULL))
+		xv_packet_drop(w, m, XV_DROP_NO_BUFFER);
+	return own;
 }
 
 struct xv_output *xv_output_get(struct xv_worker *w, struct xv_port *port, uint16_t queue)
@@ -161,7 +172,7 @@ void xv_output_send(struct xv_worker *w, struct xv_output *out, struct rte_mbuf 
 	enum xv_drop why;
 	uint64_t bytes = 0;
 
-	if (out->n > 0 || n < DIRECT_MIN) {
+	if (out->n > 0 || n < DIRECT_MIN || unlikely(w->borrows)) {
 		xv_output_put(w, out, pkts, n);
 		return;
 	}
@@ -176,11 +187,25 @@ void xv_output_send(struct xv_worker *w, struct xv_output *out, struct rte_mbuf 
 		xv_output_put(w, out, &pkts[sent], (uint16_t)(n - sent));
 }
 
+/* Those that are left. */
+static uint16_t keep_all(struct xv_worker *w, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t i, kept = 0;
+
+	for (i = 0; i < n; i++) {
+		pkts[kept] = xv_packet_keep(w, pkts[i]);
+		kept += pkts[kept] != NULL;
+	}
+	return kept;
+}
+
 void xv_output_put(struct xv_worker *w, struct xv_output *out, struct rte_mbuf **pkts, uint16_t n)
 {
 	bool followed = unlikely(w->live != NULL) && xv_live_output(w, out, pkts, n);
 	uint16_t i;
 
+	if (unlikely(w->borrows) && out->port->ops->tx_keeps)
+		n = keep_all(w, pkts, n);
 	if (!out->listed) {
 		if (unlikely(w->n_outputs == XV_MAX_PORTS))
 			(void)xv_output_flush_all(w);
@@ -228,4 +253,35 @@ unsigned int xv_output_flush_all(struct xv_worker *w)
 	}
 	w->n_outputs = kept;
 	return total;
+}
+
+/* What waits in an output waits with bytes of its own. */
+static void own_waiting(struct xv_worker *w, struct xv_output *out)
+{
+	uint16_t i, kept = 0, counted = out->counted;
+
+	out->segs = 0;
+	for (i = 0; i < out->n; i++) {
+		uint16_t in_port = out->pkts[i]->port;
+		struct rte_mbuf *m = xv_packet_keep(w, out->pkts[i]);
+
+		if (unlikely(m == NULL)) {
+			uncount(w, out, i, in_port);
+			counted = (uint16_t)(counted - (i < out->counted));
+			continue;
+		}
+		out->segs = (uint16_t)(out->segs + m->nb_segs);
+		out->pkts[kept++] = m;
+	}
+	out->n = kept;
+	out->counted = counted;
+}
+
+void xv_output_settle(struct xv_worker *w)
+{
+	unsigned int i;
+
+	(void)xv_output_flush_all(w);
+	for (i = 0; i < w->n_outputs; i++)
+		own_waiting(w, w->outputs_listed[i]);
 }

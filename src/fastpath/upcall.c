@@ -22,6 +22,9 @@ void xv_upcall_send(struct xv_worker *w, struct rte_mbuf *m, const struct xv_flo
 		xv_packet_drop(w, m, XV_DROP_UPCALL_NOBODY);
 		return;
 	}
+	m = xv_packet_keep(w, m);
+	if (unlikely(m == NULL))
+		return;
 	if (atomic_fetch_add_explicit(&xv_upcalls_waiting[port_id], 1, memory_order_relaxed) >= XV_UPCALLS_PER_PORT) {
 		xv_packet_drop(w, m, XV_DROP_UPCALL_FULL);
 		goto give_back;

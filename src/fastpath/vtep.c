@@ -83,6 +83,9 @@ static void punt(struct xv_worker *w, struct rte_mbuf *m)
 
 	if (unlikely(w->live != NULL))
 		xv_live_note(w, m, XV_LIVE_PUNT, 0, 0);
+	m = xv_packet_keep(w, m);
+	if (unlikely(m == NULL))
+		return;
 	if (xv_underlay_ring == NULL || rte_ring_mp_enqueue(xv_underlay_ring, m) != 0) {
 		xv_packet_drop(w, m, XV_DROP_TUNNEL_BUSY);
 		return;
@@ -362,6 +365,9 @@ static void wait(struct xv_worker *w, struct xv_port *out, struct rte_mbuf *m)
 		xv_packet_drop(w, m, XV_DROP_NO_NEIGHBOUR);
 		return;
 	}
+	m = xv_packet_keep(w, m);
+	if (unlikely(m == NULL))
+		return;
 	count(&w->counters[m->port].held, 1);
 	if (unlikely(w->live != NULL))
 		xv_live_note(w, m, XV_LIVE_NEXT_HOP, out->id, 0);

@@ -201,7 +201,13 @@ static unsigned int serve_queue(struct xv_worker *w, struct xv_poll_queue *q)
 	count(&w->packets, n);
 	w->long_ways = 0;
 	w->long_cycles = 0;
+	w->borrows = port->ops->rx_lent != NULL && port->ops->rx_lent(port, q->queue);
 	xv_pipeline_burst(w, port, q->queue, binding, pkts, n);
+	if (unlikely(w->borrows)) {
+		xv_output_settle(w);
+		w->borrows = false;
+		count(&w->overdue, port->ops->rx_return(port, q->queue));
+	}
 	if (unlikely(w->long_ways > 0))
 		charge_long_ways(w, q, n);
 	if (likely(w->long_ways < n))

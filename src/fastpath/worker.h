@@ -28,6 +28,7 @@ struct xv_worker_stats {
 	uint64_t cycles_total, cycles_busy; /* busy: poll rounds that moved at least one packet */
 	uint64_t sleeps, wakeups;
 	uint64_t bursts, packets;
+	uint64_t overdue; /* packets that referred to a guest's memory after their burst: never */
 	unsigned int queues;
 };
 

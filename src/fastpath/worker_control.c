@@ -305,6 +305,7 @@ void xv_worker_get_stats(const struct xv_worker *w, struct xv_worker_stats *stat
 		.wakeups = atomic_load(&w->wakeups),
 		.bursts = atomic_load(&w->bursts),
 		.packets = atomic_load(&w->packets),
+		.overdue = atomic_load(&w->overdue),
 		.queues = atomic_load(&w->list)->n,
 	};
 }

@@ -112,6 +112,7 @@ struct xv_worker {
 	uint32_t now_s;	  /* coarse seconds, for the MAC tables */
 	uint64_t next_s;  /* cycles at which now_s is looked up again */
 	const struct xv_live_trace *live; /* the live trace that is on in this round, or NULL */
+	bool borrows; /* packets of this burst may refer to memory that is only lent (virtio/lending.h) */
 	unsigned int n_outputs;
 	struct xv_output *outputs_listed[XV_MAX_PORTS]; /* outputs with packets; more queues than this: flushed at once */
 	struct xv_counters *counters;		/* [XV_MAX_PORTS], touched lazily */
@@ -153,6 +154,7 @@ struct xv_worker {
 	/* One writer (the worker), read by the control thread. */
 	_Atomic uint64_t cycles_busy, sleeps, wakeups, bursts, packets;
 	_Atomic uint64_t barrier_done, sweep_done;
+	_Atomic uint64_t overdue; /* packets that still had lent bytes at the end of their burst: 0, or we are wrong */
 
 	/* Set by the control thread before the thread starts, or with its own protection. */
 	char name[XV_NAME_LEN];
@@ -325,6 +327,14 @@ void xv_output_put(struct xv_worker *w, struct xv_output *out, struct rte_mbuf *
 /* Send what can be sent now; returns packets sent. */
 unsigned int xv_output_flush(struct xv_worker *w, struct xv_output *out);
 unsigned int xv_output_flush_all(struct xv_worker *w);
+/* A burst that borrows ends: send what can be sent now, copy what has to wait. */
+void xv_output_settle(struct xv_worker *w);
+/* m is to outlive its burst: what it has borrowed becomes its own. NULL: no packet memory; it was dropped. */
+struct rte_mbuf *xv_packet_keep_borrowed(struct xv_worker *w, struct rte_mbuf *m);
+static inline struct rte_mbuf *xv_packet_keep(struct xv_worker *w, struct rte_mbuf *m)
+{
+	return likely(!w->borrows) ? m : xv_packet_keep_borrowed(w, m);
+}
 
 /* drop_watch.c: write a dropped packet down for those who watch. */
 void xv_drop_note(struct xv_worker *w, struct rte_mbuf *m, enum xv_drop reason);

@@ -36,6 +36,20 @@ struct rte_mbuf *xv_packet_clone(struct rte_mbuf *m, struct rte_mempool *pool)
 	return clone;
 }
 
+struct rte_mbuf *xv_packet_unlend(struct rte_mbuf *m, struct rte_mempool *pool)
+{
+	struct rte_mbuf *copy;
+
+	if (!xv_packet_is_lent(m))
+		return m;
+	copy = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
+	if (copy == NULL)
+		return NULL;
+	copy_metadata(copy, m);
+	rte_pktmbuf_free(m);
+	return copy;
+}
+
 /* Put a chain, less the n bytes that its first segment begins with, behind head. */
 static void append_rest(struct rte_mbuf *head, struct rte_mbuf *rest, uint16_t n)
 {

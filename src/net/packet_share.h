@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <rte_mbuf.h>
 
@@ -29,6 +30,31 @@ static inline bool xv_packet_writable(const struct rte_mbuf *m)
  * to m. NULL if out of packet memory: m is untouched and still the caller's.
  */
 struct rte_mbuf *xv_packet_own(struct rte_mbuf *m, struct rte_mempool *pool);
+
+/* Whether some of m's bytes are lent, by a guest (virtio/lending.h). Those of its first buffer never are. */
+static inline bool xv_packet_is_lent(const struct rte_mbuf *m)
+{
+	for (m = m->next; m != NULL; m = m->next)
+		if (RTE_MBUF_HAS_EXTBUF(m))
+			return true;
+	return false;
+}
+
+/*
+ * The packet m without lent bytes: m itself if it has none, else a copy of all of it. Takes the caller's reference to m. NULL if
+ * out of packet memory: m is untouched and still the caller's.
+ */
+struct rte_mbuf *xv_packet_unlend(struct rte_mbuf *m, struct rte_mempool *pool);
+
+/* As rte_pktmbuf_read(), but what it returns does not change while it is looked at. */
+static inline const void *xv_packet_read(const struct rte_mbuf *m, uint32_t offset, uint32_t len, void *buf)
+{
+	const void *bytes = rte_pktmbuf_read(m, offset, len, buf);
+
+	if (bytes == NULL || bytes == buf || offset < m->data_len)
+		return bytes;
+	return memcpy(buf, bytes, len);
+}
 
 /*
  * Another packet with m's bytes, shared, and m's metadata and offload request. m stays the caller's; neither is

@@ -122,6 +122,7 @@ const struct xv_port_ops xv_dummy_port_ops = {
 	.reconfigure = reconfigure,
 	.rx = rx,
 	.tx = tx,
+	.tx_keeps = true,
 };
 
 int xv_dummy_put(struct xv_port *port, uint16_t queue, struct rte_mbuf *m)

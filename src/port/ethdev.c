@@ -316,4 +316,5 @@ const struct xv_port_ops xv_ethdev_port_ops = {
 	.reconfigure = reconfigure,
 	.rx = rx,
 	.tx = tx,
+	.tx_keeps = true,
 };

@@ -111,4 +111,5 @@ const struct xv_port_ops xv_internal_port_ops = {
 	.info = info,
 	.rx = rx,
 	.tx = tx,
+	.tx_keeps = true,
 };

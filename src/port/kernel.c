@@ -221,6 +221,16 @@ static enum xv_drop why_not(int error)
 	}
 }
 
+static bool send_one(int fd, const struct msghdr *msg, const struct rte_mbuf *m)
+{
+	if (sendmsg(fd, msg, MSG_DONTWAIT) >= 0)
+		return true;
+	if (errno != EFAULT)
+		return false;
+	xv_kernel_tx_touch(m);
+	return sendmsg(fd, msg, MSG_DONTWAIT) >= 0;
+}
+
 static uint16_t tx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n, enum xv_drop *why)
 {
 	struct kernel_port *k = (struct kernel_port *)port;
@@ -236,7 +246,7 @@ static uint16_t tx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts,
 			*why = XV_DROP_TX_SIZE;
 			break;
 		}
-		if (sendmsg(k->fd, &msg, MSG_DONTWAIT) < 0) {
+		if (!send_one(k->fd, &msg, pkts[i])) {
 			*why = why_not(errno);
 			break;
 		}

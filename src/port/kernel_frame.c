@@ -82,6 +82,21 @@ int xv_kernel_tx_gather(struct xv_kernel_tx *tx, struct rte_mbuf *m)
 	return seg == NULL ? count : 0;
 }
 
+void xv_kernel_tx_touch(const struct rte_mbuf *m)
+{
+	const uint32_t page = 4096;
+	uint32_t i;
+
+	for (; m != NULL; m = m->next) {
+		const volatile uint8_t *bytes = rte_pktmbuf_mtod(m, const uint8_t *);
+
+		for (i = 0; i < m->data_len; i += page)
+			(void)bytes[i];
+		if (m->data_len > 0)
+			(void)bytes[m->data_len - 1];
+	}
+}
+
 enum xv_arm xv_kernel_rx_arm(struct xv_port *port, uint16_t queue)
 {
 	(void)port;

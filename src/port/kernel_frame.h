@@ -38,5 +38,11 @@ struct xv_kernel_tx {
 /* Point iov at m, which stays the caller's; returns how many, 0 if it has too many buffers. */
 int xv_kernel_tx_gather(struct xv_kernel_tx *tx, struct rte_mbuf *m);
 
+/*
+ * The kernel could not read m (EFAULT): the file behind memory that a guest lent has shrunk. Reading it ourselves tells whose it
+ * was, and puts zeros there (virtio/guest_memory.h); then it can be read.
+ */
+void xv_kernel_tx_touch(const struct rte_mbuf *m);
+
 /* rx_arm of descriptors that are watched for edges, where every frame makes one, also between the last read and now. */
 enum xv_arm xv_kernel_rx_arm(struct xv_port *port, uint16_t queue);

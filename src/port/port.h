@@ -104,6 +104,13 @@ struct xv_port_ops {
 	 */
 	uint16_t (*rx)(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 	/*
+	 * worker, after rx: whether packets refer to memory that is only lent to us (virtio/lending.h). NULL: never. If so,
+	 * rx_return() comes before the next rx of the queue, in the same round, with no such packet left; it returns how many
+	 * there are none the less.
+	 */
+	bool (*rx_lent)(struct xv_port *port, uint16_t queue);
+	unsigned int (*rx_return)(struct xv_port *port, uint16_t queue);
+	/*
 	 * worker. How many packets wait, as far as can be told cheaply, up to n. Kinds that cannot
 	 * tell leave this NULL: they are polled without waiting for a batch.
 	 */
@@ -115,6 +122,7 @@ struct xv_port_ops {
 	 */
 	uint16_t (*tx)(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n,
 		       enum xv_drop *why);
+	bool tx_keeps; /* packets that were sent may live on: they must be our own, nothing of them lent */
 	/*
 	 * worker, before it sleeps: ask for a wake-up through the queue's file descriptor when packets
 	 * arrive. Kinds without interrupts leave it NULL and are polled on a timer instead.

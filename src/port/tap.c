@@ -185,6 +185,16 @@ static uint16_t rx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts,
 	return i;
 }
 
+static bool write_one(int fd, const struct xv_kernel_tx *frame, int count, const struct rte_mbuf *m)
+{
+	if (writev(fd, frame->iov, count) >= 0)
+		return true;
+	if (errno != EFAULT)
+		return false;
+	xv_kernel_tx_touch(m);
+	return writev(fd, frame->iov, count) >= 0;
+}
+
 static uint16_t tx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n,
 		   enum xv_drop *why)
 {
@@ -200,7 +210,7 @@ static uint16_t tx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts,
 			*why = XV_DROP_TX_SIZE;
 			break;
 		}
-		if (writev(q->fd, frame.iov, count) < 0) {
+		if (!write_one(q->fd, &frame, count, pkts[i])) {
 			*why = errno == EAGAIN ? XV_DROP_TX_FULL : XV_DROP_TX_DOWN;
 			break;
 		}

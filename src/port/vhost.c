@@ -170,6 +170,16 @@ static uint16_t rx(struct xv_port *port, uint16_t queue, struct rte_mbuf **pkts,
 	return vq == NULL ? 0 : vq->recv(vq, pkts, n);
 }
 
+static bool rx_lent(struct xv_port *port, uint16_t queue)
+{
+	return xv_vhost_ring_in_burst(((struct vhost_port *)port)->vhost, rx_ring(queue))->lent;
+}
+
+static unsigned int rx_return(struct xv_port *port, uint16_t queue)
+{
+	return xv_vring_return(xv_vhost_ring_in_burst(((struct vhost_port *)port)->vhost, rx_ring(queue)));
+}
+
 static uint16_t rx_backlog(struct xv_port *port, uint16_t queue, uint16_t n)
 {
 	struct xv_vring *vq = xv_vhost_ring(((struct vhost_port *)port)->vhost, rx_ring(queue));
@@ -230,6 +240,8 @@ const struct xv_port_ops xv_vhost_port_ops = {
 	.info = info,
 	.reconfigure = reconfigure,
 	.rx = rx,
+	.rx_lent = rx_lent,
+	.rx_return = rx_return,
 	.rx_backlog = rx_backlog,
 	.tx = tx,
 	.rx_arm = rx_arm,

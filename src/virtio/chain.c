@@ -170,6 +170,15 @@ struct cursor {
 	uint32_t offset;
 };
 
+static struct cursor cursor_at(const struct xv_pieces *pieces, uint32_t offset)
+{
+	struct cursor c = {pieces->piece, offset};
+
+	for (; c.offset > 0 && c.offset >= c.piece->len; c.piece++)
+		c.offset -= c.piece->len;
+	return c;
+}
+
 /* Copy len bytes out of the pieces; the caller knows that they hold as many. */
 static void read_bytes(struct cursor *c, void *to, uint32_t len)
 {
@@ -196,7 +205,8 @@ static void write_bytes(struct cursor *c, const void *from, uint32_t len, struct
 	while (len > 0) {
 		uint32_t part = RTE_MIN(c->piece->len - c->offset, len);
 
-		memcpy(c->piece->va + c->offset, in, part);
+		/* Not memcpy(): what a guest lends may overlap with what it, or one with the same memory, offers to be filled. */
+		memmove(c->piece->va + c->offset, in, part);
 		if (log != NULL)
 			xv_dirty_log_mark(log, c->piece->gpa + c->offset, part);
 		in += part;
@@ -209,16 +219,66 @@ static void write_bytes(struct cursor *c, const void *from, uint32_t len, struct
 	}
 }
 
-int xv_chain_to_packet(const struct xv_vring *vq, const struct xv_pieces *pieces,
-		       struct rte_mbuf **packet)
+/* Step over len bytes that lie together, at most UINT16_MAX; returns how many. */
+static uint16_t next_run(struct cursor *c, uint32_t len, uint8_t **va)
+{
+	uint32_t run = RTE_MIN(RTE_MIN(c->piece->len - c->offset, len), (uint32_t)UINT16_MAX);
+
+	*va = c->piece->va + c->offset;
+	c->offset += run;
+	if (c->offset == c->piece->len) {
+		c->piece++;
+		c->offset = 0;
+	}
+	return (uint16_t)run;
+}
+
+/* How many buffers it takes to refer to the len bytes from c on. */
+static unsigned int count_runs(struct cursor c, uint32_t len)
+{
+	unsigned int n;
+	uint8_t *va;
+
+	for (n = 0; len > 0; n++)
+		len -= next_run(&c, len, &va);
+	return n;
+}
+
+/* Fill segs with len bytes, copied. */
+static void copy_segs(struct cursor *c, struct rte_mbuf **segs, uint32_t len)
+{
+	uint32_t part;
+
+	for (; len > 0; len -= part, segs++) {
+		part = RTE_MIN(len, (uint32_t)XV_PACKET_DATA_BYTES);
+		read_bytes(c, rte_pktmbuf_mtod(*segs, void *), part);
+		(*segs)->data_len = (uint16_t)part;
+	}
+}
+
+/* Have n segs refer to len bytes of the guest's memory. */
+static void lend_segs(struct xv_vring *vq, struct cursor *c, struct rte_mbuf **segs, unsigned int n, uint32_t len)
+{
+	struct rte_mbuf_ext_shared_info *share = xv_lending_start(vq, len, (uint16_t)n);
+	uint16_t part;
+	uint8_t *va;
+
+	for (; len > 0; len -= part, segs++) {
+		part = next_run(c, len, &va);
+		rte_pktmbuf_attach_extbuf(*segs, va, RTE_BAD_IOVA, part, share);
+		(*segs)->data_len = part;
+	}
+}
+
+int xv_chain_to_packet(struct xv_vring *vq, const struct xv_pieces *pieces, struct rte_mbuf **packet)
 {
 	struct cursor cursor = {pieces->piece, 0};
 	uint8_t raw[sizeof(struct virtio_net_hdr_mrg_rxbuf)];
 	struct rte_mbuf *segs[XV_VNET_MAX_FRAME / XV_PACKET_DATA_BYTES + 1], *head;
 	struct xv_vnet_hdr hdr;
 	struct xv_offload request;
-	uint32_t len, left;
-	unsigned int n, i;
+	uint32_t len, own;
+	unsigned int n, i, lent = 0;
 
 	len = pieces->bytes - vq->hdr_len;
 	if (pieces->bytes <= vq->hdr_len || len > XV_VNET_MAX_FRAME)
@@ -230,18 +290,22 @@ int xv_chain_to_packet(const struct xv_vring *vq, const struct xv_pieces *pieces
 	    !xv_vnet_hdr_decode(hdr, len, vq->features, &request))
 		return -EPROTO;
 
+	own = len;
 	n = (len + XV_PACKET_DATA_BYTES - 1) / XV_PACKET_DATA_BYTES;
+	if (xv_lending_wants(vq, len)) {
+		/* Not if it lies in so many pieces that to refer to them takes more buffers than a copy. */
+		lent = count_runs(cursor_at(pieces, vq->hdr_len + XV_LEND_HEAD), len - XV_LEND_HEAD);
+		lent = lent < n ? lent : 0;
+		own = lent > 0 ? XV_LEND_HEAD : len;
+		n = lent > 0 ? lent + 1 : n;
+	}
 	if (rte_pktmbuf_alloc_bulk(vq->pool, segs, n) != 0)
 		return -ENOBUFS;
-	left = len;
-	for (i = 0; i < n; i++) {
-		uint32_t part = RTE_MIN(left, (uint32_t)XV_PACKET_DATA_BYTES);
-
-		read_bytes(&cursor, rte_pktmbuf_mtod(segs[i], void *), part);
-		segs[i]->data_len = (uint16_t)part;
-		segs[i]->next = i + 1 < n ? segs[i + 1] : NULL;
-		left -= part;
-	}
+	copy_segs(&cursor, segs, own);
+	if (lent > 0)
+		lend_segs(vq, &cursor, &segs[1], lent, len - own);
+	for (i = 0; i + 1 < n; i++)
+		segs[i]->next = segs[i + 1];
 	head = segs[0];
 	head->nb_segs = (uint16_t)n;
 	head->pkt_len = len;

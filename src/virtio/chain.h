@@ -40,11 +40,11 @@ enum xv_vring_error xv_chain_walk_packed(struct xv_vring *vq, uint16_t pos, bool
 					 struct xv_pieces *pieces, uint16_t *id, uint16_t *count);
 
 /*
- * Read the virtio-net header and the frame out of the pieces. 0 and a packet; -EPROTO: the frame is
+ * Read the virtio-net header and the frame out of the pieces; of a long frame the rest may stay there (virtio/lending.h). 0 and a
+ * packet; -EPROTO: the frame is
  * to be dropped (header invalid, empty, too long); -ENOBUFS: no packet memory.
  */
-int xv_chain_to_packet(const struct xv_vring *vq, const struct xv_pieces *pieces,
-		       struct rte_mbuf **packet);
+int xv_chain_to_packet(struct xv_vring *vq, const struct xv_pieces *pieces, struct rte_mbuf **packet);
 
 /* Write header (num_buffers as given) and frame into the pieces, which are large enough; log. */
 void xv_packet_to_chain(const struct xv_vring *vq, const struct xv_pieces *pieces,

@@ -213,6 +213,35 @@ static inline void packed_publish(struct xv_vring *vq, uint16_t from)
 	xv_vring_notify(vq, published);
 }
 
+/* n chains that we only read, of so many descriptors (NULL: one): back at once, or, behind one that was lent, when that goes back. */
+static inline void packed_give_back(struct xv_vring *vq, const uint16_t *ids, const uint16_t *counts, unsigned int n)
+{
+	struct xv_lending *l = &vq->lending;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		uint16_t count = counts != NULL ? counts[i] : 1;
+
+		if (vq->lent) {
+			l->ids[l->n_held] = ids[i];
+			l->counts[l->n_held++] = count;
+		} else {
+			packed_put_used_chains(vq, &ids[i], &(const uint32_t){0}, &count, 1, 0);
+		}
+	}
+}
+
+#ifndef XV_AVX512
+void xv_packed_return(struct xv_vring *vq)
+{
+	uint16_t from = vq->used_idx;
+
+	vq->lent = false;
+	packed_give_back(vq, vq->lending.ids, vq->lending.counts, vq->lending.n_held);
+	packed_publish(vq, from);
+}
+#endif
+
 /* As split_recv_one(). */
 static __attribute__((noinline)) int packed_recv_one(struct xv_vring *vq, struct rte_mbuf **pkt)
 {
@@ -240,7 +269,7 @@ static __attribute__((noinline)) int packed_recv_one(struct xv_vring *vq, struct
 	packed_advance(vq, count);
 	if (vq->inflight != NULL)
 		xv_inflight_put_packed(vq->inflight, entry, vq->avail_idx, vq->avail_wrap);
-	packed_put_used_chains(vq, &id, &(const uint32_t){0}, &count, 1, 0);
+	packed_give_back(vq, &id, &count, 1);
 	if (vq->inflight != NULL)
 		xv_inflight_done_packed(vq->inflight, entry);
 	if (rc != 0)
@@ -265,7 +294,7 @@ uint16_t XV_PACKED(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n
 		int one;
 
 		if (likely(!careful))
-			k = packed_gather(vq, 0, (unsigned int)(n - done), vas, lens, ids);
+			k = packed_gather(vq, 0, (unsigned int)(n - taken), vas, lens, ids);
 		for (i = 0; i < k; i++) {
 			if (unlikely(lens[i] - vq->hdr_len - 1u >= XV_PACKET_DATA_BYTES))
 				break;
@@ -283,7 +312,10 @@ uint16_t XV_PACKED(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n
 				rte_prefetch0(&pkts[done + i]->rearm_data);
 			done = (uint16_t)(done + copy_from_guest(vq, &pkts[done], vas, lens, k));
 			packed_advance(vq, (uint16_t)k);
-			packed_put_used(vq, ids, NULL, k);
+			if (unlikely(vq->lent))
+				packed_give_back(vq, ids, NULL, k);
+			else
+				packed_put_used(vq, ids, NULL, k);
 			taken = (uint16_t)(taken + k);
 			if (done == n)
 				break;
@@ -295,8 +327,10 @@ uint16_t XV_PACKED(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n
 			break;
 		done = (uint16_t)(done + one);
 		taken++;
+		if (vq->lent && vq->lending.bytes >= XV_LEND_BURST_BYTES)
+			break;
 	}
-	if (taken > 0)
+	if (taken > (unlikely(vq->lent) ? vq->lending.n_held : 0))
 		packed_publish(vq, from);
 	return done;
 }

@@ -154,6 +154,13 @@ static inline void split_publish(struct xv_vring *vq, uint16_t from)
 	xv_vring_notify(vq, published);
 }
 
+#ifndef XV_AVX512
+void xv_split_return(struct xv_vring *vq)
+{
+	split_publish(vq, vq->lending.from);
+}
+#endif
+
 /*
  * Receive one packet whatever its chain looks like. 1: *pkt; 0: it was dropped for its header; -1:
  * nothing was taken (ring broken, or no packet memory).
@@ -259,6 +266,8 @@ uint16_t XV_SPLIT(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n)
 			xv_inflight_done_split(vq->inflight, last_head, vq->used_idx);
 			from = vq->used_idx;
 		}
+		if (vq->lent && vq->lending.bytes >= XV_LEND_BURST_BYTES)
+			break;
 	}
 	if (vq->in_order && vq->used_idx != from) {
 		/* 2.7.9: one used entry, with the last head, stands for the whole batch. */
@@ -266,7 +275,10 @@ uint16_t XV_SPLIT(recv)(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n)
 
 		memcpy(&vq->used->ring[from & (vq->size - 1)], &elem, sizeof(elem));
 	}
-	split_publish(vq, from);
+	if (unlikely(vq->lent))
+		vq->lending.from = from; /* the entries are there, but the guest does not see them yet */
+	else
+		split_publish(vq, from);
 	return done;
 }
 

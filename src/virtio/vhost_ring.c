@@ -17,6 +17,11 @@ struct xv_vring *xv_vhost_ring(const struct xv_vhost *v, uint16_t index)
 	return atomic_load_explicit(&v->published[index], memory_order_acquire);
 }
 
+struct xv_vring *xv_vhost_ring_in_burst(struct xv_vhost *v, uint16_t index)
+{
+	return &v->rings[index].vq;
+}
+
 void xv_vhost_rings_stop(struct xv_vhost *v, unsigned int first, unsigned int end)
 {
 	uint64_t stopped = 0;
@@ -203,7 +208,7 @@ static int start(struct xv_vhost *v, unsigned int index, struct xv_err *err)
 	if (rc != 0)
 		return rc;
 	setup.size = r->size;
-	setup.receive = index % 2 != 0;
+	setup.receive = setup.lends = index % 2 != 0;
 	setup.mem = v->mem;
 	setup.pool = v->pool;
 	setup.log_used_gpa = UINT64_MAX;

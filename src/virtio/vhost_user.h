@@ -98,6 +98,8 @@ void xv_vhost_set_offloads(struct xv_vhost *vhost, bool csum, bool tso);
  * transmits) or NULL while stopped. Valid until the worker's next quiescent state.
  */
 struct xv_vring *xv_vhost_ring(const struct xv_vhost *vhost, uint16_t index);
+/* worker, in the same round as a burst of the ring: the same, also if it was taken away meanwhile. */
+struct xv_vring *xv_vhost_ring_in_burst(struct xv_vhost *vhost, uint16_t index);
 
 /* control: write to the eventfd that makes the control thread look for broken rings; workers call
  * it (once) when they set vring.error. */

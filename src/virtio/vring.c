@@ -104,6 +104,10 @@ void xv_vring_start(struct xv_vring *vq, const struct xv_vring_setup *setup)
 	vq->log = setup->log;
 	vq->log_used_gpa = setup->log_used_gpa;
 	vq->inflight = setup->inflight;
+	vq->lends = setup->receive && setup->lends && setup->inflight == NULL;
+	vq->lent = false;
+	vq->lending.bytes = 0;
+	vq->lending.frames = vq->lending.n_held = 0;
 	vq->burst = setup->burst != NULL ? setup->burst : &vq->no_place;
 	vq->features = features;
 	vq->kick_fd = setup->kick_fd;

@@ -24,6 +24,7 @@
 #include <rte_spinlock.h>
 
 #include "virtio/guest_memory.h"
+#include "virtio/lending.h"
 
 #define XV_VRING_MAX_SIZE 32768
 
@@ -80,6 +81,7 @@ struct xv_vring {
 	bool avail_wrap, used_wrap;	/* packed: wrap counters */
 	uint8_t hdr_len;		/* 10 or 12: sizeof virtio_net_hdr as negotiated */
 	bool in_order, event_idx, mergeable, indirect;
+	bool lent; /* recv: packets of this burst refer to guest memory */
 
 	/* Set up, then read only. */
 	alignas(64) const struct xv_guest_memory *mem;
@@ -95,6 +97,7 @@ struct xv_vring {
 	int kick_fd, call_fd;		/* -1 = none; owned by the device */
 	uint16_t index;			/* of the virtqueue in the device */
 	bool is_packed;
+	bool lends; /* recv: may leave the rest of long frames where it is (virtio/lending.h) */
 
 	/* Worker side, less often. */
 	alignas(64) rte_spinlock_t lock;	/* send: several workers may share the ring */
@@ -106,6 +109,7 @@ struct xv_vring {
 	_Atomic uint64_t no_mbuf;		/* recv: rounds that found the pool empty (packets stay in the ring) */
 	_Atomic uint64_t calls;			/* notifications sent to the guest */
 	_Atomic uint64_t no_place;		/* `burst` of a ring that is not to survive us */
+	struct xv_lending lending;
 };
 
 /* What the control thread gives to xv_vring_start(); addresses are ours, already checked to lie in `mem` with the
@@ -116,6 +120,7 @@ struct xv_vring_setup {
 	uint16_t avail_idx, used_idx; /* where to go on; packed: without wrap bits */
 	bool avail_wrap, used_wrap;
 	bool receive;		   /* we receive from it (guest's transmit queue) */
+	bool lends;		   /* after each recv() comes xv_vring_return() */
 	const struct xv_guest_memory *mem;
 	struct rte_mempool *pool;
 	struct xv_dirty_log *log;

@@ -25,6 +25,10 @@ uint16_t xv_packed_recv_avx512(struct xv_vring *vq, struct rte_mbuf **pkts, uint
 uint16_t xv_packed_send_avx512(struct xv_vring *vq, struct rte_mbuf **pkts, uint16_t n,
 			       enum xv_vring_reject *why);
 
+/* Give back what was taken in a burst that lent (virtio/lending.h). */
+void xv_split_return(struct xv_vring *vq);
+void xv_packed_return(struct xv_vring *vq);
+
 /* The ring is broken: remember the first reason, wake the control thread. Cold. */
 void xv_vring_break(struct xv_vring *vq, enum xv_vring_error error) __attribute__((cold));
 

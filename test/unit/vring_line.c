@@ -94,6 +94,8 @@ void line_start_with(struct xv_dirty_log *log, uint64_t log_used_gpa, struct xv_
 		.log = log,
 		.log_used_gpa = log_used_gpa,
 		.inflight = inflight,
+		.receive = true,
+		.lends = line->lends,
 	};
 	eventfd_t calls;
 
@@ -294,8 +296,11 @@ void line_run_anywhere(void)
 
 int line_setup(void **state)
 {
-	if (unit_eal_init(state) != 0)
-		return -1;
+	return unit_eal_init(state) != 0 ? -1 : line_create();
+}
+
+int line_create(void)
+{
 	line_have_avx512 = __builtin_cpu_supports("avx512bw") &&
 			   __builtin_cpu_supports("avx512vl") &&
 			   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("bmi2");

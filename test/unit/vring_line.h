@@ -69,6 +69,7 @@ struct line {
 	uint64_t features;
 	uint32_t hdr_len;
 	int call_fd;
+	bool lends; /* xv_vring_setup.lends */
 	uint64_t random;
 	unsigned int n_buffers;
 	uint32_t chunk;
@@ -129,6 +130,7 @@ void line_for_each_config(void (*fn)(const struct line_config *c), const uint64_
 
 /* Of a group of tests, and of each: a pool of its own, so that leaks do not spread. */
 int line_setup(void **state);
+int line_create(void); /* all of line_setup() but EAL */
 int line_teardown(void **state);
 int line_pool_setup(void **state);
 int line_pool_teardown(void **state);
