@@ -25,7 +25,7 @@
 
 #include <rte_mbuf.h>
 
-#include "net/packet.h"
+#include "net/packet_share.h"
 #include "virtio/dirty_log.h"
 #include "virtio/inflight.h"
 #include "virtio/vnet_hdr.h"
@@ -40,7 +40,7 @@
 
 struct input {
 	uint8_t features; /* of feature_bits; 64: dirty log, 128: in-flight log */
-	uint8_t how; /* 1: AVX-512; 2: second thread; 4: wrap counters start at 0; 8: few mbufs */
+	uint8_t how; /* 1: AVX-512; 2: second thread; 4: wrap counters start at 0; 8: few mbufs; 16: long frames are lent */
 	uint8_t sizes[2];
 	uint16_t start; /* position of both rings */
 	uint8_t n_ops, n_mutations;
@@ -212,6 +212,7 @@ static void ring_open(struct ring *r, const struct input *in, unsigned int which
 		.used = mem->regions[part + 2].hva,
 		.size = size,
 		.receive = which == 0,
+		.lends = (in->how & 16) != 0,
 		.mem = mem,
 		.pool = pool,
 		.log = log,
@@ -270,6 +271,28 @@ static void drop_queue(void)
 	if (n_queue > 0)
 		rte_pktmbuf_free_bulk(queue, n_queue);
 	n_queue = 0;
+}
+
+/* What was lent is sent by now, or copied; the guest gets its buffers back. */
+static void end_burst(void)
+{
+	unsigned int i, kept = 0;
+
+	if (!rings[0].vq.lent)
+		return;
+	for (i = 0; i < n_queue; i++) {
+		struct rte_mbuf *m = xv_packet_unlend(queue[i], pool);
+
+		if (m == NULL) {
+			rte_pktmbuf_free(queue[i]);
+			continue;
+		}
+		FUZZ_CHECK(!xv_packet_is_lent(m));
+		rte_mbuf_sanity_check(m, 1);
+		queue[kept++] = m;
+	}
+	n_queue = kept;
+	FUZZ_CHECK(xv_vring_return(&rings[0].vq) == 0);
 }
 
 static void receive(struct ring *r, uint16_t n)
@@ -346,6 +369,8 @@ static void step(uint8_t op, uint8_t arg)
 {
 	struct ring *r = &rings[arg & 1];
 
+	if (op % 9 != 1 && op % 9 != 3 && op % 9 != 7) /* a burst is sent, and meanwhile the guest does what it likes */
+		end_burst();
 	switch (op % 9) {
 	case 0:
 		receive(&rings[0], (uint16_t)(1 + arg % (XV_BURST + 1)));
@@ -447,6 +472,7 @@ void fuzz_ring_run(const uint8_t *data, size_t size, bool packed)
 		FUZZ_CHECK(pthread_join(thread, NULL) == 0);
 	}
 
+	end_burst();
 	drop_queue();
 	if (n_hoard > 0)
 		rte_mempool_put_bulk(pool, (void **)hoard, n_hoard);

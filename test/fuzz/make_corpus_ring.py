@@ -10,12 +10,13 @@ import struct
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'corpus')
 
 V1, MRG, ORDER, EVENT, INDIRECT, OFFLOADS, DIRTY, INFLIGHT = (1 << i for i in range(8))
-AVX512, THREAD, WRAP0, FEW_MBUFS = 1, 2, 4, 8
+AVX512, THREAD, WRAP0, FEW_MBUFS, LENDS = 1, 2, 4, 8, 16
 RECV, SEND, AVAIL, MUTATE, BACKLOG, ARM, DISARM, PACKET, RESTART = range(9)
 NEXT, WRITE, TABLE = 1, 2, 4
 
 BUFFERS, BUFFER_BYTES = 0x10000, 0x4000 + 1000
 BUFFER = 256
+LONG = 9000  # overlapping; those further up reach into the next region
 
 
 def layout(packed, size, features):
@@ -27,7 +28,7 @@ def layout(packed, size, features):
 
 
 class Ring:
-    """What the guest writes: n buffers of `shape` ('one', 'two', 'table') in a ring of `size`."""
+    """What the guest writes: n buffers of `shape` ('one', 'two', 'table', 'long') in a ring of `size`."""
 
     def __init__(self, packed, size, features, start, writable, shape):
         self.parts = [bytearray(n) for n in layout(packed, size, features)]
@@ -38,6 +39,8 @@ class Ring:
             at = BUFFERS + i * BUFFER % 0x4000
             first = 12 if features & (V1 | MRG) or packed else 10
             pieces = [(at, BUFFER)] if shape == 'one' else [(at, first), (at + first, BUFFER - first)]
+            if shape == 'long':
+                pieces = [(at + i * 900, LONG)]
             if shape == 'table':
                 table = at + BUFFER - 64  # in the tail of the buffer
                 self.tables[table] = b''.join(
@@ -119,6 +122,10 @@ def main():
             'chains': (V1 | MRG, 0, 8, 0, walk, (), 'two'),
             'chains-odd-end': (0, 0, 8, 7, walk, mutations, 'two'),
             'tables': (V1 | INDIRECT, 0, 8, 0, walk, (), 'table'),
+            'lent': (V1 | MRG, LENDS, 8, 0, walk, (), 'long'),
+            'lent-in-order': (V1 | ORDER, LENDS | AVX512, 8, 6, walk, (), 'long'),
+            'lent-thread': (V1 | MRG, LENDS | THREAD, 8, 0, walk * 2, mutations, 'long'),
+            'lent-few-mbufs': (V1 | MRG | OFFLOADS, LENDS | FEW_MBUFS, 8, 0, walk, (), 'long'),
             'tables-thread': (INDIRECT | MRG, THREAD, 8, 0, walk, mutations, 'table'),
         }
         if not packed:
