@@ -105,17 +105,34 @@ static inline bool holds(struct xv_worker *w, const struct xv_fused_entry *e, co
 	return (e->flags & XV_FUSED_CT) == 0 || likely(advance(w, e, m, place, now_ms));
 }
 
+/* First packets of a burst: how many took an entry, and when it was looked for. */
+struct first_ways {
+	uint64_t begin;
+	uint16_t n;
+};
+
+/* They are dear as the long way is, and their queue's to answer for as well (worker.c). */
+static __rte_noinline void first_ways_charge(struct xv_worker *w, const struct first_ways *ways)
+{
+	uint64_t cycles = xv_clock_cycles() - ways->begin; /* long ways of the same burst among them */
+
+	w->long_ways += ways->n;
+	w->long_cycles = RTE_MAX(w->long_cycles, cycles);
+}
+
 /* Those without an entry are looked up as connections, one after the other. Their memory is asked for at once: each line is in a page
  * that this worker has not seen for long, and the processor looks for several at a time. firsts: of those without an entry. */
 static void prefetch_connections(const struct xv_binding *binding, struct rte_mbuf *const *pkts, uint16_t n,
 				 struct xv_fused_entry *const *entries, const struct xv_fused_place *places,
-				 struct xv_ct_first *firsts)
+				 struct xv_ct_first *firsts, struct first_ways *ways)
 {
 	uint16_t i, n_firsts = 0;
 
 	for (i = 0; i < n; i++) {
 		if (likely(entries[i] != NULL || places[i].where == 0))
 			continue;
+		if (n_firsts == 0)
+			ways->begin = xv_clock_cycles();
 		xv_conntrack_first_begin(xv_flow_conntrack, binding->zone, rte_pktmbuf_mtod(pkts[i], const uint8_t *),
 					 places[i].l3, places[i].l4, &firsts[i]);
 		n_firsts++;
@@ -276,6 +293,7 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 	struct xv_fused_place places[XV_BURST];
 	struct xv_ct_first firsts[XV_BURST];
 	struct run run = {0};
+	struct first_ways ways = {0};
 	struct popped popped;
 	uint32_t tick = (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT);
 	uint32_t changes = changes_of(binding);
@@ -295,7 +313,7 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 		}
 	}
 	if (binding->tracked)
-		prefetch_connections(binding, pkts, n, entries, places, firsts);
+		prefetch_connections(binding, pkts, n, entries, places, firsts, &ways);
 	for (i = 0; i < n; i++) {
 		struct xv_fused_entry *e = entries[i];
 		struct rte_mbuf *m = pkts[i];
@@ -320,6 +338,7 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 				e = NULL;
 			} else if (from == NULL && binding->tracked && entries[i] == NULL && places[i].where != 0) {
 				e = first_packet(w, binding, in->id, m, &places[i], &firsts[i], &rc);
+				ways.n += e != NULL;
 			}
 			if (e == NULL) {
 				run_end(w, &run);
@@ -383,6 +402,8 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 	run_end(w, &run);
 	if (unlikely(popped.n > 0))
 		popped_send(w, in, binding, &popped);
+	if (unlikely(ways.n > 0))
+		first_ways_charge(w, &ways);
 }
 
 static __rte_noinline void popped_send(struct xv_worker *w, struct xv_port *in, const struct xv_binding *binding,
