@@ -82,8 +82,9 @@ static void flows_work(evutil_socket_t fd, short what, void *arg)
 	xv_rule_lines_write(host);
 	/* By the same descriptor: what came in for addresses of our own. */
 	more = xv_underlay_poll();
-	more |= xv_conntrack_expire(xv_flow_conntrack, xv_clock_ms(xv_clock_cycles()));
+	/* First what workers are about to wait for. */
 	more |= xv_conntrack_provide(xv_flow_conntrack);
+	more |= xv_conntrack_expire(xv_flow_conntrack, xv_clock_ms(xv_clock_cycles()));
 	more |= flush_old_zones(host);
 	if (more)
 		evtimer_add(host->flows_timer, &(struct timeval){.tv_usec = FLOWS_PENDING_US});

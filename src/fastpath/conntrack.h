@@ -116,6 +116,8 @@ bool xv_conntrack_expire(struct xv_conntrack *ct, uint32_t now_ms);
 /* control, from a timer. As soon as there are connections: memory for more of them, before workers need it, who would have to wait for
  * the kernel to clear it. Work is bounded; true: there is more, or there soon will be. */
 bool xv_conntrack_provide(struct xv_conntrack *ct);
+/* worker, having opened connections: the control thread is to be told that it is time for that. */
+bool xv_conntrack_wants_memory(const struct xv_conntrack *ct);
 
 /* ---- Packets: any worker ---- */
 

@@ -151,15 +151,28 @@ static bool touch(void *array, size_t *touched, size_t end)
 bool xv_conntrack_provide(struct xv_conntrack *ct)
 {
 	uint32_t fresh = atomic_load_explicit(&ct->fresh, memory_order_relaxed);
-	bool grows = fresh != ct->seen_fresh;
+	bool grows = fresh != ct->seen_fresh, more;
 	size_t used = RTE_ALIGN_CEIL((size_t)fresh * sizeof(struct xv_conn), (size_t)TOUCH_STEP);
 
 	ct->seen_fresh = fresh;
+	atomic_store_explicit(&ct->wants_memory, false, memory_order_relaxed);
 	if (fresh == 1) /* no connection, ever */
 		return false;
 	if (touch(ct->buckets, &ct->touched_buckets, RTE_MIN(used + BUCKETS_AT_ONCE, buckets_bytes(ct))))
 		return true;
-	return touch(ct->conns, &ct->touched_conns, RTE_MIN(used + AHEAD, conns_bytes(ct))) || grows;
+	more = touch(ct->conns, &ct->touched_conns, RTE_MIN(used + AHEAD, conns_bytes(ct)));
+	/* Workers say when half of what is ahead is taken; when all is provided, no more. */
+	atomic_store_explicit(&ct->provided,
+			      ct->touched_conns < conns_bytes(ct)
+				      ? (uint32_t)((ct->touched_conns - RTE_MIN(ct->touched_conns, (size_t)AHEAD / 2)) / sizeof(struct xv_conn))
+				      : UINT32_MAX,
+			      memory_order_relaxed);
+	return more || grows;
+}
+
+bool xv_conntrack_wants_memory(const struct xv_conntrack *ct)
+{
+	return atomic_load_explicit(&ct->wants_memory, memory_order_relaxed);
 }
 
 /* ---- Time ---- */

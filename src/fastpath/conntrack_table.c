@@ -331,6 +331,8 @@ static void stock_up(struct xv_conntrack *ct, struct xv_ct_shard *shard)
 	}
 	atomic_store_explicit(&ct->pool_n, pool_n, memory_order_relaxed);
 	atomic_store_explicit(&ct->fresh, fresh, memory_order_release);
+	if (fresh > atomic_load_explicit(&ct->provided, memory_order_relaxed))
+		atomic_store_explicit(&ct->wants_memory, true, memory_order_relaxed);
 	xv_ct_unlock(&ct->pool_lock);
 }
 

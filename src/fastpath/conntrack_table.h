@@ -69,6 +69,8 @@ struct xv_conntrack {
 	_Atomic uint32_t stock; /* free connections that a shard keeps */
 	_Atomic bool pick_up;
 	_Atomic bool shared;
+	_Atomic bool wants_memory;  /* there will soon be none left that was provided ... */
+	_Atomic uint32_t provided;  /* ... when connections from this one on are taken */
 	_Atomic uint32_t zone_limit;
 	uint64_t secret[4];
 	_Atomic(const uint32_t *) timeouts[XV_CT_POLICIES]; /* in ms; class A */

@@ -477,6 +477,8 @@ static void track(struct walk *k, const struct xv_action *a, const uint8_t *end)
 	}
 	if (recording(k) == NULL || (ct->flags & XV_CT_CLEAR) != 0)
 		return;
+	if (unlikely((ct->flags & XV_CT_COMMIT) != 0 && xv_conntrack_wants_memory(xv_flow_conntrack)))
+		k->w->flows_wanted = true;
 	/* First packets have entries on networks with firewalls. */
 	if (k->is_copy || (!k->hit.steady && !k->binding->tracked))
 		stop_recording(k);

@@ -176,6 +176,8 @@ static __rte_noinline struct xv_fused_entry *first_packet(struct xv_worker *w, c
 		*rc = xv_conntrack_open(xv_flow_conntrack, first, f->commit, m, place->l3, place->l4, in_id, now_ms);
 		if (*rc == 1)
 			return NULL;
+		if (unlikely(xv_conntrack_wants_memory(xv_flow_conntrack)))
+			w->flows_wanted = true;
 	}
 	xv_fused_first_taken(w->fused);
 	return &f->entry;
