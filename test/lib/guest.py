@@ -501,12 +501,14 @@ class Copy:
     def finish(self, timeout=120.0):
         """End the copy; (bytes, checksum, seconds). What came must be what was sent."""
         self.sender.check('touch ' + self.stopper)
-        sent, received = self.source.wait(timeout), self.sink.wait(timeout)
-        seconds = time.monotonic() - self.started
         what = 'copy from %s to %s' % (self.sender.name, self.receiver.name)
+        sent = self.source.wait(timeout)
+        if sent[0] or set(sent[1].split()) != {'sent'}:
+            raise Error('%s broke: sender %s' % (what, sent))  # who does not connect leaves the other one waiting
+        received = self.sink.wait(timeout)
+        seconds = time.monotonic() - self.started
         sums = [line.split()[0] for line in received[1].splitlines()]
-        if sent[0] or received[0] or set(sent[1].split()) != {'sent'} or \
-                sums[-1:] != [Copy.EMPTY]:
+        if received[0] or sums[-1:] != [Copy.EMPTY]:
             raise Error('%s broke: sender %s, receiver %s' % (what, sent, received))
         sums.pop()
         if sums != [self.checksum] * len(sent[1].split()):

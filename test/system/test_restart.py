@@ -56,6 +56,7 @@ def test_daemon_stopped(lab):
     a.ready().address('10.0.0.1/24')
     b.ready().address('10.0.0.2/24').reaches('10.0.0.1')
     copy = Copy(a, b, '10.0.0.2', endless=True)
+    time.sleep(1)  # it is to be under way
     lab.daemon.stop()
     time.sleep(1)
     lab.start()
