@@ -294,7 +294,7 @@ static inline __attribute__((always_inline)) void walk(struct xv_worker *w, stru
 	struct xv_fused_entry *entries[XV_BURST];
 	struct xv_fused_place places[XV_BURST];
 	struct xv_ct_first firsts[XV_BURST];
-	struct run run = {0};
+	struct run run = {.pkts = pkts};
 	struct first_ways ways = {0};
 	struct popped popped;
 	uint32_t tick = (uint32_t)(w->now >> XV_FLOW_TICK_SHIFT);

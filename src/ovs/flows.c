@@ -2,6 +2,7 @@
 #include "ovs/flows.h"
 
 #include <errno.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -39,8 +40,14 @@ struct ovs_flow {
 	uint8_t *actions;
 	uint32_t key_len, mask_len, actions_len;
 	bool has_mask;
-	uint8_t match[]; /* key, mask */
+	alignas(NLA_ALIGNTO) uint8_t match[]; /* key, and mask_of() */
 };
+
+/* Attributes begin aligned, also behind a key whose last one is not padded. */
+static const uint8_t *mask_of(const struct ovs_flow *f)
+{
+	return f->has_mask ? f->match + NLA_ALIGN(f->key_len) : NULL;
+}
 
 struct xv_ovs_flows {
 	struct xv_ovs_datapath *dp;
@@ -213,7 +220,7 @@ static int resume(struct ovs_flow *f, const struct xv_flow_key *key, const struc
 static void follow(struct xv_ovs_flows *flows, struct ovs_flow *f)
 {
 	const struct xv_attrs key_attrs = {f->match, f->key_len};
-	const struct xv_attrs mask_attrs = {f->has_mask ? f->match + f->key_len : NULL, f->mask_len};
+	const struct xv_attrs mask_attrs = {mask_of(f), f->mask_len};
 	const struct xv_attrs actions_attrs = {f->actions, f->actions_len};
 	struct xv_actions *actions = NULL;
 	struct xv_flow_key key, mask;
@@ -318,7 +325,7 @@ static uint32_t input_of(const struct xv_ovs_flow_op *op, const struct xv_flow_k
 static int create(struct xv_ovs_flows *flows, struct ovs_flow **place, const struct xv_ovs_flow_op *op,
 		  const struct xv_flow_key *key, const struct xv_flow_key *mask, struct xv_actions *actions)
 {
-	struct ovs_flow *f = calloc(1, sizeof(*f) + op->key.len + op->mask.len);
+	struct ovs_flow *f = calloc(1, sizeof(*f) + NLA_ALIGN(op->key.len) + op->mask.len);
 	struct ref *refs = refs_new(op->actions.data, op->actions.len);
 	int rc = 0;
 
@@ -335,7 +342,7 @@ static int create(struct xv_ovs_flows *flows, struct ovs_flow **place, const str
 	if (op->key.len > 0)
 		memcpy(f->match, op->key.data, op->key.len);
 	if (op->mask.len > 0)
-		memcpy(f->match + op->key.len, op->mask.data, op->mask.len);
+		memcpy(f->match + NLA_ALIGN(op->key.len), op->mask.data, op->mask.len);
 	if (has_input(flows, f))
 		rc = resume(f, key, mask, actions);
 	else
@@ -405,7 +412,7 @@ static void put_flow(struct xv_ovs_message *m, const struct ovs_flow *f, bool te
 	if (!terse) {
 		xv_ovs_put(m, XV_OVS_KEY, f->match, f->key_len);
 		if (f->has_mask)
-			xv_ovs_put(m, XV_OVS_MASK, f->match + f->key_len, f->mask_len);
+			xv_ovs_put(m, XV_OVS_MASK, mask_of(f), f->mask_len);
 		xv_ovs_put(m, XV_OVS_ACTIONS, f->actions, f->actions_len);
 	}
 	xv_ovs_close(m, at);
