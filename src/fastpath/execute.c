@@ -207,6 +207,12 @@ static bool rewrite(struct walk *k, const struct xv_flow_key *to)
 	return true;
 }
 
+static bool same_ends(const struct xv_flow_key *a, const struct xv_flow_key *b)
+{
+	return memcmp(&a->ip_src, &b->ip_src, sizeof(a->ip_src)) == 0 && memcmp(&a->ip_dst, &b->ip_dst, sizeof(a->ip_dst)) == 0 &&
+	       a->tp_src == b->tp_src && a->tp_dst == b->tp_dst;
+}
+
 static void set(struct walk *k, const struct xv_action_set *set)
 {
 	struct xv_flow_key to = k->key, mask = {0};
@@ -222,6 +228,9 @@ static void set(struct walk *k, const struct xv_action_set *set)
 		xv_record_fields(k->recording, mask_words);
 	if (set->first + set->n > XV_FLOW_STAGE_L2 && set->first < XV_FLOW_FIXED_WORDS && !rewrite(k, &to))
 		return;
+	/* Whatever connection it was of, it looks like another one's now. */
+	if (!same_ends(&k->key, &to))
+		k->hit = (struct xv_ct_hit){0};
 	k->key = to;
 }
 

@@ -510,5 +510,8 @@ void ref_set(struct under_way *k, const struct xv_flow_key *value, const struct 
 		write_ip(k, &to);
 	if (k->at.l3 && (type == ARP || type == RARP))
 		write_arp(k, &to);
+	if (memcmp(&k->key.ip_src, &to.ip_src, sizeof(to.ip_src)) != 0 || memcmp(&k->key.ip_dst, &to.ip_dst, sizeof(to.ip_dst)) != 0 ||
+	    k->key.tp_src != to.tp_src || k->key.tp_dst != to.tp_dst)
+		k->hit = (struct xv_ct_hit){0};
 	k->key = to;
 }

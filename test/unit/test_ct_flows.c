@@ -323,6 +323,39 @@ static struct xv_conn *conn_of_zone(uint16_t zone)
 	return NULL;
 }
 
+static void count_them(const struct xv_ct_info *info, void *arg)
+{
+	unsigned int *n = arg;
+
+	(*n)++;
+}
+
+/* A packet whose address is set between two looks at the same zone is another connection's (OVS's own test 147). */
+static void changed_outside_is_another(void **state)
+{
+	const struct xv_action_ct commit = {.zone = ZONE, .flags = XV_CT_COMMIT};
+	struct xv_flow_key value = {0}, mask = {0};
+	struct xv_actions_builder b;
+	uint64_t cursor = 0;
+	unsigned int i, n = 0;
+
+	(void)state;
+	bind_to_flows();
+	value.ip_dst.words[3] = RTE_BE32(0x0a0000fe);
+	mask.ip_dst.words[3] = UINT32_MAX;
+	xv_actions_begin(&b);
+	xv_actions_add(&b, XV_ACT_CT, 0, &commit, sizeof(commit));
+	xv_actions_add_set(&b, &value, &mask);
+	xv_actions_add(&b, XV_ACT_CT, 0, &commit, sizeof(commit));
+	xv_actions_add(&b, XV_ACT_OUTPUT, 2, NULL, 0);
+	(void)add_program(0, 0, 0, &b);
+	for (i = 0; i < 3; i++)
+		ct_rig_ask(1);
+	ct_rig_sweep();
+	assert_false(xv_conntrack_walk(xv_flow_conntrack, ct_rig_now_ms(), &cursor, 100, count_them, &n));
+	assert_int_equal(n, 2);
+}
+
 /* The first zone's connection has seen nothing of a segment that the second one's does not take in passing. */
 static void refused_by_a_later_zone(void **state)
 {
@@ -518,6 +551,7 @@ int main(void)
 		TEST(many_marks_are_noticed),
 		TEST(mark_changed_between_lookups_is_noticed),
 		TEST(again_behind_clear_is_advanced_again),
+		TEST(changed_outside_is_another),
 		TEST(refused_by_a_later_zone),
 		TEST(end_of_tcp_goes_the_long_way),
 		TEST(pings_are_not_recorded),
