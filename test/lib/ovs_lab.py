@@ -46,6 +46,13 @@ class OvsLab(Lab):
         self.vs.vsctl('add-port %s %s' % (bridge, name))
         return host
 
+    def two_hosts(self):
+        """On a bridge of their own, and they reach each other."""
+        self.vs.vsctl('add-br br0 -- set bridge br0 datapath_type=xvio')
+        a, b = self.add_host('a', '10.0.0.1/24', 'br0'), self.add_host('b', '10.0.0.2/24', 'br0')
+        a.reaches('10.0.0.2')
+        return a, b
+
     def vm_port(self, bridge, name, more=''):
         self.vs.vsctl('add-port %s %s -- set interface %s type=xviovhost options:vhost-server-path=%s %s' %
                       (bridge, name, name, self.socket(name), more))

@@ -25,13 +25,6 @@ def lab(request):
         yield lab
 
 
-def two_hosts(lab):
-    lab.vs.vsctl('add-br br0 -- set bridge br0 datapath_type=xvio')
-    a, b = lab.add_host('a', '10.0.0.1/24', 'br0'), lab.add_host('b', '10.0.0.2/24', 'br0')
-    a.reaches('10.0.0.2')
-    return a, b
-
-
 class Pings:
     """ping in the background, ten a second."""
 
@@ -54,7 +47,7 @@ def test_vswitchd_stopped(lab):
     """While vswitchd is away what has flows goes on, and it finds its ports again: same numbers, no new devices. As
     `ovs-ctl restart` does it: flows are those from before until OpenFlow's are back."""
     vs = lab.vs
-    a, _ = two_hosts(lab)
+    a, _ = lab.two_hosts()
     lab.vm_port('br0', 'vm', 'options:vhost-role=server')
     before = ports(vs)
     pings = Pings(a, '10.0.0.2')
@@ -78,7 +71,7 @@ def test_vswitchd_stopped(lab):
 def test_vswitchd_killed(lab):
     """kill -9, and flow-restore-wait: flows are those from before until it is told otherwise. Connections stay."""
     vs = lab.vs
-    a, b = two_hosts(lab)
+    a, b = lab.two_hosts()
     vs.flows('br0', 'table=0,priority=10,arp,actions=normal\n'
              'table=0,priority=5,ip,ct_state=-trk,actions=ct(table=0)\n'
              'table=0,priority=5,ip,ct_state=+trk+new,in_port=a,actions=ct(commit),normal\n'
@@ -106,7 +99,7 @@ def test_vswitchd_killed(lab):
 def test_xviod_restarted(lab, kill):
     """A new xviod is told ports and settings by the vswitchd that runs; flows come back with packets."""
     vs = lab.vs
-    a, b = two_hosts(lab)
+    a, b = lab.two_hosts()
     lab.vm_port('br0', 'vm', 'options:vhost-role=server mtu_request=3000')
     vs.vsctl('set interface vm ingress_policing_rate=1000')
     vs.ofctl('add-meter', 'br0', 'meter=7 pktps bands=type=drop rate=1000')
@@ -154,7 +147,7 @@ def test_xviod_restarted(lab, kill):
 def test_xviod_restarted_under_a_new_vswitchd(lab):
     """Ports that a vswitchd only found are told to a new xviod, too."""
     vs = lab.vs
-    a, _ = two_hosts(lab)
+    a, _ = lab.two_hosts()
     lab.vm_port('br0', 'vm', 'options:vhost-role=server')
     vs.stop_vswitchd(kill=True)
     vs.start_vswitchd()
@@ -225,7 +218,7 @@ def hello():
 
 def test_foreign_messages(lab):
     """What is no message closes its connection; others, and traffic, do not notice."""
-    a, _ = two_hosts(lab)
+    a, _ = lab.two_hosts()
     path = lab.vs.socket
     good = Client(path)
     assert good.ask(hello())[0] == 0
@@ -267,7 +260,7 @@ def test_foreign_messages(lab):
 
 def test_too_many_connections(lab):
     """Whoever opens connections without end is refused; vswitchd's own go on."""
-    a, _ = two_hosts(lab)
+    a, _ = lab.two_hosts()
     clients = []
     for _ in range(300):
         clients.append(Client(lab.vs.socket))

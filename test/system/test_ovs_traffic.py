@@ -22,13 +22,6 @@ def lab(request):
         yield lab
 
 
-def two_hosts(lab):
-    lab.vs.vsctl('add-br br0 -- set bridge br0 datapath_type=xvio')
-    a, b = lab.add_host('a', '10.0.0.1/24', 'br0'), lab.add_host('b', '10.0.0.2/24', 'br0')
-    a.reaches('10.0.0.2')
-    return a, b
-
-
 COLLECT = r'''
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -57,7 +50,7 @@ class Collector:
 
 def test_tcp_flags(lab):
     """Flows say which TCP flags they have seen, and NetFlow does."""
-    a, b = two_hosts(lab)
+    a, b = lab.two_hosts()
     tcp_once(a, b, '10.0.0.2', size=100000)
 
     def flags():
@@ -137,7 +130,7 @@ def meter_stats(vs, meter):
 
 def test_meters(lab):
     """What a meter lets through and what it drops is what arrives and what its statistics say, by packets and by bits."""
-    a, b = two_hosts(lab)
+    a, b = lab.two_hosts()
     vs = lab.vs
     vs.ofctl('add-meter', 'br0', 'meter=1,pktps,burst,stats,bands=type=drop,rate=200,burst_size=100')
     vs.ofctl('add-meter', 'br0', 'meter=2,kbps,burst,stats,bands=type=drop,rate=4000,burst_size=1000')
@@ -168,7 +161,7 @@ def measure(sender, receiver, address, seconds=1.0, rate=3000, size=1200):
 
 def test_policing_of_kernel_devices(lab):
     """ingress_policing_rate of a device of the kernel and of an internal port: what it sends is held to it."""
-    a, b = two_hosts(lab)
+    a, b = lab.two_hosts()
     vs = lab.vs
     assert measure(a, b, '10.0.0.2') > 25e6
     vs.vsctl('set interface a ingress_policing_rate=8000 ingress_policing_burst=1000')
@@ -192,7 +185,7 @@ def test_policing_of_kernel_devices(lab):
 
 def test_egress_qos_of_kernel_devices(lab):
     """linux-htb on a device of the kernel is the kernel's own, and what xviod sends goes through it."""
-    a, b = two_hosts(lab)
+    a, b = lab.two_hosts()
     lab.vs.vsctl('--', 'set', 'port', 'b', 'qos=@q', '--', '--id=@q', 'create', 'qos', 'type=linux-htb',
                  'other-config:max-rate=8000000')
     wait(lambda: 'htb' in lab.host.sh('tc qdisc show dev b'), 5, 'qdisc')
@@ -202,7 +195,7 @@ def test_egress_qos_of_kernel_devices(lab):
 
 def test_flows_follow_ports(lab):
     """A port that goes and comes again under its number: flows stay as OVS has them, drop meanwhile, and go on."""
-    a, b = two_hosts(lab)
+    a, b = lab.two_hosts()
     vs = lab.vs
     vs.flows('br0', 'priority=2,ip,in_port=a,actions=output:b\npriority=2,ip,in_port=b,actions=output:a\npriority=0,actions=normal\n')
     a.reaches('10.0.0.2')
